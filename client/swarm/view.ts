@@ -1,0 +1,78 @@
+/**
+ * What the volunteer page shows: one union of states, each with only the fields it has. client/swarm writes it,
+ * client/volunteer draws it. facts about wording and order live in the page's strings table.
+ */
+import type { Backend } from '../../shared/engine/engine.ts'
+import type { Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
+
+/** What this tab is doing now. Times are Unix milliseconds. */
+export type SwarmState =
+  | { kind: 'ready' }
+  | { kind: 'insecure'; url: string }
+  | { kind: 'unsupported'; missing: string }
+  | { kind: 'connecting'; attempt: number; retryAt: number | null }
+  | { kind: 'loading'; doneBytes: number; totalBytes: number }
+  | { kind: 'testing'; backend: Backend | null }
+  | { kind: 'waiting'; reason: WaitReason }
+  | {
+      kind: 'training'
+      round: number
+      step: number
+      steps: number
+      tokensPerSecond: number
+      loss: number | null
+      deadlineAt: number | null
+    }
+  | { kind: 'sending'; round: number; doneBytes: number; totalBytes: number }
+  | { kind: 'checking'; round: number }
+  | { kind: 'paused'; heldLease: boolean }
+  | { kind: 'stopped'; contributions: number; tokens: number }
+  | { kind: 'removed'; reason: string }
+  | { kind: 'engine-lost'; restarts: number }
+  | { kind: 'other-tab' }
+  | { kind: 'failed'; code: string; message: string }
+
+/** One backend's short measurement, and why the chosen one was chosen. */
+export interface BackendChoice {
+  backend: Backend
+  tokensPerSecond: number
+  /** One line each, e.g. `webgpu: software adapter, runs on the CPU, not measured`. */
+  measurements: { backend: Backend; tokensPerSecond: number | null; note: string }[]
+}
+
+export interface SwarmView {
+  state: SwarmState
+  /** True between the click on Start and the end. */
+  contributing: boolean
+  /** "Finish this round, then stop" was asked. */
+  finishing: boolean
+  /** Socket state, for the little line about live data. */
+  connected: boolean
+  /** Last time anything arrived, for "as of". */
+  asOf: number | null
+  run: RunView | null
+  backend: BackendChoice | null
+  me: {
+    name: string | null
+    /** Totals over all visits, from the coordinator, plus what happened since. */
+    acceptedContributions: number
+    tokens: number
+    /** Inner steps of this visit. */
+    steps: number
+    tokensPerSecond: number | null
+  }
+  /** Newest first, at most 20. */
+  receipts: (Receipt & { at: number })[]
+  /** State changes with their causes, newest first, at most 100. */
+  log: { at: number; text: string }[]
+}
+
+/** The buttons. Every one may be pressed at any time; those that make no sense do nothing. */
+export interface SwarmControls {
+  start(): void
+  pause(): void
+  resume(): void
+  /** Toggles. */
+  finishRound(): void
+  stop(): void
+}

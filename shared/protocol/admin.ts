@@ -1,0 +1,97 @@
+/** The operator's side: what the panel shows and the HTTP routes it calls. All routes but session, setup and login
+ *  need the session cookie. */
+import { z } from 'zod'
+import type { Backend } from '../engine/engine.ts'
+import { LIMITS } from './limits.ts'
+import type { VolunteerState } from './messages.ts'
+import { idSchema, type RejectionReason, type RoundSummary, type RunView } from './run.ts'
+
+const password = z
+  .string()
+  .min(LIMITS.password.min, `at least ${LIMITS.password.min} characters`)
+  .max(LIMITS.password.max, `at most ${LIMITS.password.max} characters`)
+
+/** POST /api/admin/setup: the one-use link's token and the new password. */
+export const setupSchema = z.strictObject({ token: z.string().max(100), password })
+/** POST /api/admin/login. */
+export const loginSchema = z.strictObject({ password: z.string().max(LIMITS.password.max) })
+/** POST /api/admin/volunteers/:id/remove: the volunteer is shown the reason and may not come back. */
+export const removeSchema = z.strictObject({ reason: z.string().trim().min(1).max(200) })
+export const volunteerParamsSchema = z.strictObject({ id: idSchema })
+
+/** GET /api/admin/session. */
+export interface AdminSession {
+  /** False until the one-use link was used. */
+  readonly configured: boolean
+  readonly loggedIn: boolean
+}
+
+export interface VolunteerRow {
+  readonly id: string
+  readonly name: string
+  readonly connected: boolean
+  readonly state: VolunteerState
+  readonly backend: Backend | null
+  readonly device: string
+  readonly tokensPerSecond: number | null
+  /** Of the lease under way: inner steps done and asked. */
+  readonly step: number | null
+  readonly steps: number | null
+  readonly accepted: number
+  readonly rejected: number
+  readonly tokens: number
+  readonly removed: string | null
+  /** Unix milliseconds. */
+  readonly lastSeenAt: number
+}
+
+/** One contribution as the round's history shows it. */
+export interface ContributionRow {
+  readonly lease: string
+  readonly volunteer: string
+  readonly name: string
+  readonly round: number
+  readonly result: 'accepted' | 'rejected'
+  readonly reason: RejectionReason | null
+  readonly message: string
+  readonly tokens: number
+  readonly trainLoss: number | null
+  readonly bytes: number
+  readonly at: number
+}
+
+export interface AdminView {
+  readonly run: RunView | null
+  /** Every volunteer connected now, then the most recently seen, 200 at most. */
+  readonly volunteers: VolunteerRow[]
+  /** All merged rounds' summaries, newest first, 200 at most. */
+  readonly rounds: RoundSummary[]
+  /** Newest first, 200 at most. */
+  readonly contributions: ContributionRow[]
+  /** Things the operator should know, newest first; empty is good. */
+  readonly problems: { readonly code: string; readonly message: string; readonly at: number }[]
+}
+
+/** Every path of the coordinator's HTTP interface. */
+export const ROUTES = {
+  health: '/healthz',
+  ready: '/readyz',
+  run: '/api/run',
+  blob: (hash: string) => `/blobs/${hash}`,
+  contribution: (lease: string) => `/contributions/${lease}`,
+  adminSession: '/api/admin/session',
+  adminSetup: '/api/admin/setup',
+  adminLogin: '/api/admin/login',
+  adminLogout: '/api/admin/logout',
+  adminView: '/api/admin/view',
+  /** POST, body RunConfig. */
+  adminRuns: '/api/admin/runs',
+  /** POST. */
+  adminRunAction: (action: RunAction) => `/api/admin/run/${action}`,
+  adminRemove: (volunteer: string) => `/api/admin/volunteers/${volunteer}/remove`,
+  /** GET, the latest merged weights as safetensors. */
+  adminWeights: '/api/admin/run/weights.safetensors',
+} as const
+
+export const RUN_ACTIONS = ['start', 'pause', 'resume', 'end'] as const
+export type RunAction = (typeof RUN_ACTIONS)[number]

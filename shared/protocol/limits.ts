@@ -1,0 +1,25 @@
+/** Every limit a stranger can run into, in one table with units. Both ends and the tests import it. */
+export const LIMITS = {
+  /** Bytes in one Socket.IO message; control messages are a few hundred. */
+  socketMessageBytes: 64 * 1024,
+  /** Control messages one volunteer may send in a window. */
+  volunteerMessages: { points: 120, seconds: 10 },
+  /** Sockets from one address at a time. */
+  socketsPerAddress: 64,
+  /** Characters of a volunteer's device description. */
+  deviceCharacters: 120,
+  /** Seconds a lease outlives its volunteer's connection. */
+  leaseGraceSeconds: 20,
+  /** Contributions and other uploads one volunteer may start in a minute. */
+  uploadsPerMinute: 30,
+  /** Login attempts one address may make in a minute. */
+  loginsPerMinute: 5,
+  /** Bytes of a JSON body of the admin API. */
+  jsonBytes: 64 * 1024,
+  /** Characters of the operator's password. */
+  password: { min: 10, max: 200 },
+  /** Hours an operator's session lasts. */
+  adminSessionHours: 12,
+  /** Points of the loss history sent to pages. */
+  historyPoints: 400,
+} as const

@@ -1,0 +1,98 @@
+/**
+ * Every Socket.IO message between a tab and the coordinator (namespace `/volunteers`) and between the panel and
+ * the coordinator (namespace `/admin`). Delivery is at most once, so each message names its run, round or lease
+ * and may be repeated. To add one: a schema here, a line in the maps below, a handler in coordinator/realtime,
+ * a caller in client/swarm.
+ */
+import { z } from 'zod'
+import { BACKENDS } from '../engine/engine.ts'
+import type { AdminView } from './admin.ts'
+import type { ErrorBody } from './errors.ts'
+import { LIMITS } from './limits.ts'
+import { idSchema, leaseSchema, runViewSchema, WAIT_REASONS } from './run.ts'
+
+export const PROTOCOL_VERSION = 1
+
+/** What a tab may be doing, as the panel shows it. `watching` has not been asked to contribute. */
+export const VOLUNTEER_STATES = [
+  'watching',
+  'preparing',
+  'waiting',
+  'training',
+  'sending',
+  'paused',
+  'stopped',
+] as const
+export type VolunteerState = (typeof VOLUNTEER_STATES)[number]
+
+/** `auth` of the socket handshake. `token` is the secret of an earlier visit. */
+export const volunteerAuthSchema = z.strictObject({
+  protocol: z.number().int(),
+  token: z.string().min(20).max(100).optional(),
+})
+export type VolunteerAuth = z.infer<typeof volunteerAuthSchema>
+
+/** Tab → coordinator, answered: "I am willing to train" (again after each reconnect). */
+export const joinSchema = z.strictObject({
+  backend: z.enum(BACKENDS),
+  /** Measured on this device with the run's model. */
+  tokensPerSecond: z.number().nonnegative().max(1e9),
+  /** Browser and adapter in words, for the operator's list. */
+  device: z.string().max(LIMITS.deviceCharacters),
+})
+/** Tab → coordinator: what I am doing; `training` carries progress. */
+export const stateSchema = z.strictObject({
+  state: z.enum(VOLUNTEER_STATES),
+  lease: idSchema.optional(),
+  step: z.number().int().nonnegative().optional(),
+  loss: z.number().optional(),
+  tokensPerSecond: z.number().nonnegative().max(1e9).optional(),
+})
+/** Tab → coordinator, answered: asks for work in the round it sees. */
+export const leaseRequestSchema = z.strictObject({ run: idSchema, round: z.number().int().nonnegative() })
+/** Tab → coordinator: gives a lease back; its data goes to the pool. */
+export const releaseSchema = z.strictObject({ lease: idSchema })
+
+export const leaseAnswerSchema = z.union([
+  z.strictObject({ lease: leaseSchema }),
+  z.strictObject({ wait: z.enum(WAIT_REASONS) }),
+])
+export type LeaseAnswer = z.infer<typeof leaseAnswerSchema>
+
+/** Coordinator → tab, once after connecting. `token` only for a newcomer, who keeps it. */
+export const welcomeSchema = z.strictObject({
+  volunteer: z.strictObject({
+    id: idSchema,
+    name: z.string(),
+    acceptedContributions: z.number().int(),
+    tokens: z.number().int(),
+  }),
+  token: z.string().optional(),
+  run: runViewSchema.nullable(),
+})
+export type Welcome = z.infer<typeof welcomeSchema>
+
+type Answer<T> = (answer: T | ErrorBody) => void
+
+export interface VolunteerToCoordinator {
+  join: (message: z.infer<typeof joinSchema>, answer: Answer<{ ok: true }>) => void
+  leave: (answer: Answer<{ ok: true }>) => void
+  state: (message: z.infer<typeof stateSchema>) => void
+  lease: (message: z.infer<typeof leaseRequestSchema>, answer: Answer<LeaseAnswer>) => void
+  release: (message: z.infer<typeof releaseSchema>, answer: Answer<{ ok: true }>) => void
+}
+export interface CoordinatorToVolunteer {
+  welcome: (message: Welcome) => void
+  /** Whenever anything in it changes, at most a few times a second. */
+  run: (view: z.infer<typeof runViewSchema> | null) => void
+  /** The operator removed this volunteer; the connection closes. */
+  removed: (message: { reason: string }) => void
+}
+
+export interface AdminToCoordinator {
+  [event: string]: never
+}
+export interface CoordinatorToAdmin {
+  /** Whenever anything in it changes, at most twice a second. */
+  view: (view: AdminView) => void
+}

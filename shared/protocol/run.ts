@@ -1,0 +1,199 @@
+/**
+ * Runs as both ends see them: what an operator configures, what volunteers are told, what a lease and a receipt
+ * hold. Zod schemas first, types inferred from them.
+ */
+import { z } from 'zod'
+import { PRESET_NAMES } from '../model/config.ts'
+
+const count = z.number().int().nonnegative()
+export const hashSchema = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in 64 lower-case hex digits')
+export const idSchema = z.string().regex(/^[A-Za-z0-9_-]{8,40}$/, 'an id of 8 to 40 letters, digits, - or _')
+
+/** What the operator decides when creating a run. */
+export const runConfigSchema = z
+  .strictObject({
+    name: z.string().trim().min(1).max(60),
+    preset: z.enum(PRESET_NAMES),
+    /** H: inner steps a replica takes before it contributes. */
+    innerSteps: z.number().int().min(1).max(5_000),
+    /** Sequences in one inner step of one replica. */
+    batchSize: z.number().int().min(1).max(1_024),
+    /** M: accepted contributions that close a round. */
+    replicas: z.number().int().min(1).max(256),
+    /** Accepted contributions a round needs at its deadline, and volunteers it needs to open. */
+    quorum: z.number().int().min(1).max(256),
+    deadlineSeconds: z
+      .number()
+      .int()
+      .min(5)
+      .max(7 * 86_400),
+    rounds: z.number().int().min(1).max(1_000_000),
+    /** Peak inner learning rate. */
+    innerLearningRate: z.number().positive().max(1),
+    /** A number fixes it; `auto` follows the paper's best by accepted replicas. */
+    outerLearningRate: z.union([z.literal('auto'), z.number().positive().max(2)]),
+    outerMomentum: z.number().min(0).max(0.999),
+    /** Seeds initial weights and the order of the data. */
+    seed: z.string().max(40),
+  })
+  .refine((config) => config.quorum <= config.replicas, {
+    path: ['quorum'],
+    message: 'quorum must not exceed replicas',
+  })
+export type RunConfig = z.infer<typeof runConfigSchema>
+
+/** preparing: corpus and first weights are being made. ended: the operator ended it. failed: `problem` says why. */
+export const RUN_STATUSES = [
+  'preparing',
+  'ready',
+  'running',
+  'paused',
+  'completed',
+  'ended',
+  'failed',
+] as const
+/** gathering: too few volunteers. training: leases are out. merging: the outer step is being taken. */
+export const ROUND_PHASES = ['gathering', 'training', 'merging'] as const
+
+export const roundSummarySchema = z.strictObject({
+  /** Counts from 1; the model after this many outer steps. */
+  round: count,
+  /** Contributions merged. */
+  replicas: count,
+  /** Tokens trained in this round's merged contributions. */
+  tokens: count,
+  /** Tokens of all rounds so far. */
+  totalTokens: count,
+  /** Mean cross entropy the replicas saw, weighted by tokens, nats per token. */
+  trainLoss: z.number(),
+  /** Null until the evaluation is done. */
+  valLoss: z.number().nullable(),
+  bitsPerByte: z.number().nullable(),
+  /** From the round's opening to its outer step. */
+  seconds: z.number(),
+  bytesUp: count,
+  bytesDown: count,
+  outerLearningRate: z.number(),
+  /** Unix milliseconds. */
+  closedAt: count,
+})
+export type RoundSummary = z.infer<typeof roundSummarySchema>
+
+export const runViewSchema = z.strictObject({
+  id: idSchema,
+  config: runConfigSchema,
+  status: z.enum(RUN_STATUSES),
+  /** Set when status is failed: what happened and what to do. */
+  problem: z.string().nullable(),
+  phase: z.enum(ROUND_PHASES),
+  /** The round under way, counting from 1; rounds before it are merged. */
+  round: count,
+  /** Unix milliseconds; null while no deadline runs. */
+  deadlineAt: count.nullable(),
+  /** Times this round's deadline was put off for want of a quorum. */
+  extensions: count,
+  /** Volunteers connected, not paused and not removed. */
+  present: count,
+  /** Leases of this round still being worked on. */
+  leased: count,
+  /** Contributions accepted in this round. */
+  accepted: count,
+  parameters: count,
+  /** Accepted tokens of all merged rounds. */
+  tokens: count,
+  /** Volunteers who ever had a contribution accepted in this run. */
+  contributors: count,
+  /** Null while preparing. */
+  weights: z.strictObject({ hash: hashSchema, bytes: count }).nullable(),
+  manifest: hashSchema.nullable(),
+  /** Loss of the untrained model. */
+  initialValLoss: z.number().nullable(),
+  initialBitsPerByte: z.number().nullable(),
+  /** Newest last; thinned to LIMITS.historyPoints. */
+  history: z.array(roundSummarySchema),
+  /** Text the model wrote: untrained, and after the round named. */
+  samples: z.array(z.strictObject({ round: count, text: z.string() })),
+  /** The coordinator's clock, Unix milliseconds, for countdowns. */
+  now: count,
+})
+export type RunView = z.infer<typeof runViewSchema>
+
+/** A part of an epoch's permutation of the training sequences. */
+export const dataRangeSchema = z.strictObject({
+  epoch: count,
+  first: count,
+  count: z.number().int().positive(),
+})
+export type DataRange = z.infer<typeof dataRangeSchema>
+
+/** The right and duty to train: who holds it takes `steps` inner steps from `base` on the ranges. */
+export const leaseSchema = z.strictObject({
+  id: idSchema,
+  run: idSchema,
+  round: count,
+  /** Hash of the weights blob the pseudo-gradient is taken against. */
+  base: hashSchema,
+  steps: z.number().int().positive(),
+  batchSize: z.number().int().positive(),
+  /** Global step of the first inner step. */
+  firstStep: count,
+  totalSteps: z.number().int().positive(),
+  peakLearningRate: z.number().positive(),
+  /** steps × batchSize sequences in all. */
+  ranges: z.array(dataRangeSchema).min(1),
+  codec: z.literal('f16'),
+  /** Exact length of the encoded contribution. */
+  bytes: z.number().int().positive(),
+  /** Unix milliseconds; null while the run is paused. */
+  deadlineAt: count.nullable(),
+})
+export type Lease = z.infer<typeof leaseSchema>
+
+/** Why there is no lease now. The page has a sentence for each. */
+export const WAIT_REASONS = [
+  'no-run',
+  'preparing',
+  'not-started',
+  'gathering',
+  'round-full',
+  'contributed',
+  'merging',
+  'paused',
+  'completed',
+  'ended',
+  'failed',
+] as const
+export type WaitReason = (typeof WAIT_REASONS)[number]
+
+/** Why a contribution was not used. */
+export const REJECTION_REASONS = [
+  'unknown-lease',
+  'not-your-lease',
+  'stale',
+  'duplicate',
+  'wrong-length',
+  'hash-mismatch',
+  'not-finite',
+  'too-large-step',
+  'bad-steps',
+  'removed',
+] as const
+export type RejectionReason = (typeof REJECTION_REASONS)[number]
+
+const receiptBase = {
+  lease: z.string(),
+  round: count,
+  /** A sentence for people. */
+  message: z.string(),
+}
+export const receiptSchema = z.discriminatedUnion('result', [
+  z.strictObject({
+    result: z.literal('accepted'),
+    ...receiptBase,
+    tokens: count,
+    /** True when these very bytes had been accepted before: nothing was counted again. */
+    repeated: z.boolean(),
+  }),
+  z.strictObject({ result: z.literal('rejected'), ...receiptBase, reason: z.enum(REJECTION_REASONS) }),
+])
+export type Receipt = z.infer<typeof receiptSchema>
