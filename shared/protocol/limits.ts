@@ -10,6 +10,8 @@ export const LIMITS = {
   deviceCharacters: 120,
   /** Seconds a lease outlives its volunteer's connection. */
   leaseGraceSeconds: 20,
+  /** Refused contributions after which a volunteer sits out the rest of the round. */
+  refusalsPerRound: 2,
   /** Contributions and other uploads one volunteer may start in a minute. */
   uploadsPerMinute: 30,
   /** Login attempts one address may make in a minute. */

@@ -157,6 +157,7 @@ export const WAIT_REASONS = [
   'gathering',
   'round-full',
   'contributed',
+  'set-aside',
   'merging',
   'paused',
   'completed',
