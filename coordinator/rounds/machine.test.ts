@@ -67,7 +67,12 @@ function table(config: Partial<Machine['config']> = {}) {
       return t.send({ type: 'contribution', volunteer, lease, content, now: t.now })
     },
     merged: (round = state.round) =>
-      t.send({ type: 'merged', round, base: { weights: hashOf(round), velocity: HASH, largest: 1 }, now: t.now }),
+      t.send({
+        type: 'merged',
+        round,
+        base: { weights: hashOf(round), velocity: HASH, largest: 1 },
+        now: t.now,
+      }),
   }
   return t
 }
@@ -238,13 +243,26 @@ describe('rounds', () => {
     const effects = t.contribute(ann, first)
     expect(effects.at(-1)).toMatchObject({
       type: 'merge',
-      merge: { round: 1, learningRate: 0.6, momentum: 0.9, contributions: [{ lease: first }, { lease: second }] },
+      merge: {
+        round: 1,
+        learningRate: 0.6,
+        momentum: 0.9,
+        contributions: [{ lease: first }, { lease: second }],
+      },
     })
     t.now = 9_000
     const [closed] = t.merged()
     expect(closed).toMatchObject({
       type: 'round-closed',
-      closed: { round: 1, replicas: 2, tokens: 128, trainLoss: 5, seconds: 9, bytesUp: 48, leases: [first, second] },
+      closed: {
+        round: 1,
+        replicas: 2,
+        tokens: 128,
+        trainLoss: 5,
+        seconds: 9,
+        bytesUp: 48,
+        leases: [first, second],
+      },
     })
     expect(t.state).toMatchObject({ round: 2, phase: 'training', base: { weights: hashOf(1) }, accepted: {} })
   })
@@ -370,40 +388,40 @@ describe('rounds', () => {
 })
 
 describe('a thousand random events', () => {
-  it.each(Array.from({ length: 20 }, (_, i) => `seed ${i}`))('%s: [D1] every sequence is counted once', (seed) => {
-    const random = randomFrom(seed)
-    const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T // never empty here
-    const t = table({ replicas: 3, quorum: 2, rounds: 1_000, deadlineSeconds: 5 })
-    const volunteers = [ann, bob, cai, dee]
-    let consumed = 0
-    const seen: string[] = []
-    t.do('start')
-    for (let i = 0; i < 1_000; i++) {
-      t.now += Math.floor(random() * 3_000)
-      const volunteer = pick(volunteers)
-      const open = pick([...Object.keys(t.state.leases), 'lease-none'])
-      const choice = Math.floor(random() * 9)
-      const steps = 1 + Math.floor(random() * 4)
-      const effects =
-        choice === 0
-          ? t.join(volunteer)
-          : choice === 1
-            ? t.gone(volunteer)
-            : choice === 2
-              ? t.do(pick(['pause', 'resume', 'resume', 'tick', 'restarted']))
-              : choice === 3
-                ? t.send({ type: 'unfit', volunteer, lease: open, reason: 'not-finite', now: t.now })
-                : choice === 4 && t.state.phase === 'merging'
-                  ? t.merged()
-                  : choice <= 6
-                    ? (seen.push(t.request(volunteer)), [])
-                    : t.contribute(t.state.leases[open]?.volunteer ?? volunteer, open, steps)
-      for (const effect of effects) if (effect.type === 'accepted') consumed += effect.contribution.steps * 2
-      const { pool, leases, accepted } = t.state
-      const leased = Object.values(leases).reduce((sum, lease) => sum + countSequences(lease.ranges), 0)
-      expect(consumed + leased + countSequences(pool.returned)).toBe(pool.epoch * 100 + pool.cursor)
-      expect(Object.keys(leases).length + Object.keys(accepted).length).toBeLessThanOrEqual(3)
-    }
-    expect(t.state.round).toBeGreaterThan(3)
-  })
+  it.each(Array.from({ length: 20 }, (_, i) => `seed ${i}`))(
+    '%s: [D1] every sequence is counted once',
+    (seed) => {
+      const random = randomFrom(seed)
+      const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T // never empty here
+      const t = table({ replicas: 3, quorum: 2, rounds: 1_000, deadlineSeconds: 5 })
+      const volunteers = [ann, bob, cai, dee]
+      let consumed = 0
+      t.do('start')
+      for (let i = 0; i < 1_000; i++) {
+        t.now += Math.floor(random() * 3_000)
+        const volunteer = pick(volunteers)
+        const open = pick([...Object.keys(t.state.leases), 'lease-none'])
+        const choice = Math.floor(random() * 9)
+        const steps = 1 + Math.floor(random() * 4)
+        const owner = t.state.leases[open]?.volunteer ?? volunteer
+        const effects = ((): Effect[] => {
+          if (choice === 0) return t.join(volunteer)
+          if (choice === 1) return t.gone(volunteer)
+          if (choice === 2) return t.do(pick(['pause', 'resume', 'resume', 'tick', 'restarted']))
+          if (choice === 3) return t.send({ type: 'unfit', volunteer, lease: open, reason: 'not-finite', now: t.now })
+          if (choice === 4 && t.state.phase === 'merging') return t.merged()
+          if (choice > 6) return t.contribute(owner, open, steps)
+          t.request(volunteer)
+          return []
+        })()
+        for (const effect of effects)
+          if (effect.type === 'accepted') consumed += effect.contribution.steps * 2
+        const { pool, leases, accepted } = t.state
+        const leased = Object.values(leases).reduce((sum, lease) => sum + countSequences(lease.ranges), 0)
+        expect(consumed + leased + countSequences(pool.returned)).toBe(pool.epoch * 100 + pool.cursor)
+        expect(Object.keys(leases).length + Object.keys(accepted).length).toBeLessThanOrEqual(3)
+      }
+      expect(t.state.round).toBeGreaterThan(3)
+    },
+  )
 })

@@ -99,11 +99,14 @@ function apply(state: Machine, event: RoundEvent, effects: Effect[]): void {
       if (state.status === 'ready') state.status = 'running'
       return
     case 'pause':
-      return pause(state, event.now)
+      pause(state, event.now)
+      return
     case 'resume':
-      return resume(state, event.now)
+      resume(state, event.now)
+      return
     case 'end':
-      return end(state, effects)
+      end(state, effects)
+      return
     case 'tick':
       return
     case 'restarted':
@@ -116,29 +119,35 @@ function apply(state: Machine, event: RoundEvent, effects: Effect[]): void {
       return
     case 'leave':
       depart(state, event.volunteer)
-      return endLeasesOf(state, event.volunteer, 'released', effects)
+      endLeasesOf(state, event.volunteer, 'released', effects)
+      return
     case 'disconnect':
       depart(state, event.volunteer)
       for (const [, lease] of leasesOf(state, event.volunteer)) lease.orphanedAt ??= event.now
       return
     case 'remove':
       depart(state, event.volunteer)
-      return endLeasesOf(state, event.volunteer, 'removed', effects)
+      endLeasesOf(state, event.volunteer, 'removed', effects)
+      return
     case 'request':
-      return request(state, event, effects)
+      request(state, event, effects)
+      return
     case 'release':
       if (state.leases[event.lease]?.volunteer === event.volunteer) {
         endLease(state, event.lease, 'released', effects)
       }
       return
     case 'contribution':
-      return contribute(state, event, effects)
+      contribute(state, event, effects)
+      return
     case 'unfit':
-      return refuse(state, event, effects)
+      refuse(state, event, effects)
+      return
     case 'merged':
-      return merged(state, event, effects)
+      merged(state, event, effects)
+      return
     default:
-      return event satisfies never
+      event satisfies never
   }
 }
 
@@ -169,7 +178,9 @@ function open(state: Machine, now: number): void {
 }
 
 function nobodyLeft(state: Machine): boolean {
-  return Object.keys(state.leases).length === 0 && !state.present.some((v) => refusalToLease(state, v) === null)
+  return (
+    Object.keys(state.leases).length === 0 && !state.present.some((v) => refusalToLease(state, v) === null)
+  )
 }
 
 function close(state: Machine, effects: Effect[]): void {
@@ -239,7 +250,8 @@ function pause(state: Machine, now: number): void {
 function resume(state: Machine, now: number): void {
   if (state.status !== 'paused') return
   state.status = 'running'
-  if (state.phase === 'training') state.deadlineAt = now + (state.remaining ?? state.config.deadlineSeconds * 1_000)
+  if (state.phase === 'training')
+    state.deadlineAt = now + (state.remaining ?? state.config.deadlineSeconds * 1_000)
   state.remaining = null
 }
 
@@ -265,7 +277,13 @@ function request(state: Machine, event: Extract<RoundEvent, { type: 'request' }>
   const { innerSteps, batchSize } = state.config
   const taken = take(state.pool, innerSteps * batchSize, state.sequencesPerEpoch) // L4, D3
   state.pool = taken.pool
-  const lease: OpenLease = { volunteer, steps: innerSteps, ranges: taken.ranges, issuedAt: now, orphanedAt: null }
+  const lease: OpenLease = {
+    volunteer,
+    steps: innerSteps,
+    ranges: taken.ranges,
+    issuedAt: now,
+    orphanedAt: null,
+  }
   state.leases[id] = lease
   effects.push({ type: 'granted', volunteer, id, lease })
 }
@@ -282,7 +300,11 @@ function refusalToLease(state: Machine, volunteer: string): WaitReason | null {
   return taken < state.config.replicas ? null : 'round-full' // L1
 }
 
-function contribute(state: Machine, event: Extract<RoundEvent, { type: 'contribution' }>, effects: Effect[]): void {
+function contribute(
+  state: Machine,
+  event: Extract<RoundEvent, { type: 'contribution' }>,
+  effects: Effect[],
+): void {
   const { lease: id, volunteer, content } = event
   const lease = state.leases[id]
   if (!lease) {
@@ -298,7 +320,10 @@ function contribute(state: Machine, event: Extract<RoundEvent, { type: 'contribu
   delete state.leases[id]
   const contribution = { volunteer, tokens: tokensOf(state, content.steps), ...content }
   state.accepted[id] = contribution
-  effects.push({ type: 'accepted', lease: id, contribution }, { type: 'lease-ended', lease: id, end: 'accepted' })
+  effects.push(
+    { type: 'accepted', lease: id, contribution },
+    { type: 'lease-ended', lease: id, end: 'accepted' },
+  )
 }
 
 function refuse(

@@ -17,7 +17,11 @@ export type Pool = z.infer<typeof poolSchema>
 export const emptyPool = (): Pool => ({ epoch: 0, cursor: 0, returned: [] })
 
 /** Takes `count` sequences: what was given back first, then new ones, running into the next epoch if need be. */
-export function take(pool: Pool, count: number, sequencesPerEpoch: number): { pool: Pool; ranges: DataRange[] } {
+export function take(
+  pool: Pool,
+  count: number,
+  sequencesPerEpoch: number,
+): { pool: Pool; ranges: DataRange[] } {
   const [ranges, returned] = splitRanges(pool.returned, count)
   let { epoch, cursor } = pool
   let missing = count - countSequences(ranges)

@@ -1,6 +1,12 @@
 /** The round machine's state, as it is persisted after every event. Plain data with a schema; no behaviour. */
 import { z } from 'zod'
-import { dataRangeSchema, hashSchema, idSchema, ROUND_PHASES, runConfigSchema } from '../../shared/protocol/run.ts'
+import {
+  dataRangeSchema,
+  hashSchema,
+  idSchema,
+  ROUND_PHASES,
+  runConfigSchema,
+} from '../../shared/protocol/run.ts'
 import { poolSchema } from './pool.ts'
 
 const count = z.number().int().nonnegative()

@@ -58,7 +58,8 @@ function scaleOf(values: Float32Array): number {
   let largest = 0
   for (let i = 0; i < values.length; i++) {
     const magnitude = Math.abs(values[i] as number) // i < length
-    if (!(magnitude <= LARGEST)) throw new CodecError('not-finite', `Value ${i} is not finite or is above ${LARGEST}.`)
+    if (!(magnitude <= LARGEST))
+      throw new CodecError('not-finite', `Value ${i} is not finite or is above ${LARGEST}.`)
     if (magnitude > largest) largest = magnitude
   }
   if (largest === 0) return 0

@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { CODECS } from '../../shared/codec/codec.ts'
+import { bytesToFloats, floatsToBytes } from '../../shared/codec/floats.ts'
+import { PRESETS } from '../../shared/model/config.ts'
+import { openFileBlobStore } from '../store/fileBlobs.ts'
+import { type Aggregator, startAggregator } from './aggregator.ts'
+import { faultOf } from './work.ts'
+
+const { f16 } = CODECS
+
+describe('checking a contribution', () => {
+  it('passes finite values within the bound, the bound included', () => {
+    expect(faultOf(f16.encode(Float32Array.of(0.5, -0.25)), 2, 0.5)).toBeNull()
+  })
+
+  it.each([
+    ['too-large-step', f16.encode(Float32Array.of(0.5, -0.25)), 0.49],
+    ['wrong-length', f16.encode(Float32Array.of(0.5)), 1],
+    ['not-finite', Uint8Array.of(0, 0, 0x80, 0x3f, 0, 0x7e, 0, 0), 1],
+  ])('says %s', (reason, bytes, bound) => {
+    expect(faultOf(bytes, 2, bound)).toBe(reason)
+  })
+})
+
+describe('the aggregation thread', () => {
+  let directory: string
+  let folders: { blobs: string; vault: string }
+  let aggregator: Aggregator
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'potluck-aggregate-'))
+    folders = { blobs: join(directory, 'blobs'), vault: join(directory, 'vault') }
+    aggregator = startAggregator(folders)
+  })
+  afterAll(async () => {
+    await aggregator.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  it('[R6] takes the outer step of the test vector over two rounds of weighted contributions', async () => {
+    const blobs = await openFileBlobStore(folders.blobs)
+    const vault = await openFileBlobStore(folders.vault)
+    const contribution = async (lease: string, value: number, tokens: number) => {
+      const hash = await vault.put(f16.encode(Float32Array.of(value)))
+      const rest = { volunteer: 'ann-0000', steps: 1, bytes: 6, trainLoss: 1 }
+      return { lease, hash, tokens, ...rest }
+    }
+    let base = { weights: await blobs.put(floatsToBytes(Float32Array.of(1))), velocity: null as string | null, largest: 1 }
+    // Means weighted by tokens: (0.125·3 + 0.025·1)/4 = 0.1, then (0.25·1 + 0.1875·4)/5 = 0.2; algorithm.md 1 gives θ.
+    const rounds = [
+      [await contribution('lease-001', 0.125, 3), await contribution('lease-002', 0.025, 1)],
+      [await contribution('lease-003', 0.25, 1), await contribution('lease-004', 0.1875, 4)],
+    ]
+    const thetas: number[] = []
+    for (const [index, contributions] of rounds.entries()) {
+      const merge = { round: index + 1, base, contributions, learningRate: 0.7, momentum: 0.9 }
+      base = await aggregator.merge(merge)
+      expect(await aggregator.merge(merge)).toEqual(base) // the same merge gives the same bits
+      thetas.push(bytesToFloats(await blobs.get(base.weights))[0] as number)
+    }
+    expect(thetas[0]).toBeCloseTo(0.867, 4)
+    expect(thetas[1]).toBeCloseTo(0.5443, 4)
+    expect(base.largest).toBeCloseTo(0.5443, 4)
+  })
+
+  it('makes the same untrained weights from the same seed, near deviation 0.02', async () => {
+    const first = await aggregator.initial(PRESETS.nano, 'seed')
+    expect(await aggregator.initial(PRESETS.nano, 'seed')).toEqual(first)
+    expect((await aggregator.initial(PRESETS.nano, 'other')).weights).not.toBe(first.weights)
+    const blobs = await openFileBlobStore(folders.blobs)
+    const values = bytesToFloats(await blobs.get(first.weights))
+    expect(values.length).toBe(172_480)
+    const embedding = values.subarray(0, 65_536)
+    const deviation = Math.sqrt(embedding.reduce((sum, v) => sum + v * v, 0) / embedding.length)
+    expect(deviation).toBeCloseTo(0.02, 4)
+    expect(first.largest).toBe(1) // the gains
+  })
+
+  it('reports a missing blob instead of hanging', async () => {
+    await expect(aggregator.check({ hash: 'f'.repeat(64), parameters: 1, bound: 1 })).rejects.toThrow(/no blob/)
+  })
+})

@@ -1,0 +1,8 @@
+/**
+ * Where the aggregation thread begins: Node starts threads with plain JavaScript only, so this registers the
+ * TypeScript loader and hands over to tasks.ts.
+ */
+import { register } from 'tsx/esm/api'
+
+register()
+export const { check, merge, initial } = await import('./tasks.ts')

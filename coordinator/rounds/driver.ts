@@ -1,0 +1,124 @@
+/**
+ * Feeds the round machine events one at a time and carries out its effects. Everything outside is a port: the
+ * driver knows no database, no socket and no clock of its own. Order matters: a new state is committed before
+ * anybody hears of it, so what was answered survives kill -9.
+ */
+import {
+  type ClosedRound,
+  type Effect,
+  type Merge,
+  nextWake,
+  pendingMerge,
+  type RoundEvent,
+  reduce,
+} from './machine.ts'
+import type { Machine } from './state.ts'
+
+export interface Clock {
+  /** Unix milliseconds. */
+  now(): number
+  /** Calls back at a time (at once when it has passed); the answer cancels. */
+  at(time: number, callback: () => void): () => void
+}
+
+export interface RoundPorts {
+  readonly clock: Clock
+  /** One transaction: the state and the rows its effects stand for. Rejects when it could not be made durable. */
+  commit(machine: Machine, effects: readonly Effect[], now: number): Promise<void>
+  /** Stores the merged weights and velocity durably; the same merge always gives the same hashes. */
+  merge(merge: Merge): Promise<Machine['base']>
+  /** The state changed: tell whoever looks. */
+  changed(): void
+  roundClosed(closed: ClosedRound): void
+  /** Something failed that no volunteer can mend; it will be tried again. */
+  problem(code: string, message: string): void
+}
+
+const MERGE_RETRY_MS = 10_000
+
+export class RoundDriver {
+  #machine: Machine
+  #queue: Promise<unknown> = Promise.resolve()
+  #cancelWake: () => void = () => undefined
+  #closed = false
+
+  constructor(
+    machine: Machine,
+    private readonly ports: RoundPorts,
+  ) {
+    this.#machine = machine
+  }
+
+  get machine(): Machine {
+    return this.#machine
+  }
+
+  /** After a restart: open leases wait for their volunteers, a merge that was cut off begins again. */
+  async restart(): Promise<void> {
+    await this.dispatch({ type: 'restarted', now: this.ports.clock.now() })
+    const merge = pendingMerge(this.#machine)
+    if (merge) this.#merge(merge)
+  }
+
+  /** Events run strictly one after another; resolves with the effects once they are durable. */
+  dispatch(event: RoundEvent): Promise<Effect[]> {
+    const turn = this.#queue.then(() => this.#handle(event))
+    this.#queue = turn.catch(() => undefined)
+    return turn
+  }
+
+  /** Waits for the event under way, then does nothing more. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelWake()
+    await this.#queue
+  }
+
+  async #handle(event: RoundEvent): Promise<Effect[]> {
+    const { state, effects } = reduce(this.#machine, event)
+    if (needsCommit(this.#machine, state, effects)) await this.ports.commit(state, effects, event.now)
+    this.#machine = state
+    for (const effect of effects) {
+      if (effect.type === 'merge') this.#merge(effect.merge)
+      if (effect.type === 'round-closed') this.ports.roundClosed(effect.closed)
+    }
+    this.#setWake()
+    this.ports.changed()
+    return effects
+  }
+
+  #setWake(): void {
+    this.#cancelWake()
+    const at = nextWake(this.#machine)
+    if (at === null || this.#closed) return
+    this.#cancelWake = this.ports.clock.at(at, () => {
+      this.dispatch({ type: 'tick', now: this.ports.clock.now() }).catch((error: unknown) => {
+        this.ports.problem('internal', `A timer could not be handled: ${String(error)}`)
+      })
+    })
+  }
+
+  #merge(merge: Merge): void {
+    const attempt = async () => {
+      const base = await this.ports.merge(merge)
+      if (!this.#closed)
+        await this.dispatch({ type: 'merged', round: merge.round, base, now: this.ports.clock.now() })
+    }
+    attempt().catch((error: unknown) => {
+      if (this.#closed) return
+      this.ports.problem(
+        'merge-failed',
+        `Round ${merge.round} could not be merged: ${String(error)} Trying again.`,
+      )
+      this.ports.clock.at(this.ports.clock.now() + MERGE_RETRY_MS, () => {
+        if (!this.#closed) this.#merge(merge)
+      })
+    })
+  }
+}
+
+/** Who is present is not kept, so an event that changes nothing else needs no transaction. */
+function needsCommit(before: Machine, after: Machine, effects: readonly Effect[]): boolean {
+  const kept = (machine: Machine) => JSON.stringify({ ...machine, present: [] })
+  return effects.some((effect) => effect.type !== 'wait') || kept(before) !== kept(after)
+}

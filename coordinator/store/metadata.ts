@@ -1,0 +1,115 @@
+/**
+ * Everything the coordinator remembers that is not a blob. The interface; sqlite.ts is the driver so far, and
+ * metadata.contract.test.ts says what any driver must do.
+ */
+import type { Backend } from '../../shared/engine/engine.ts'
+import type { ContributionRow } from '../../shared/protocol/admin.ts'
+import type { DataRange, RejectionReason, RoundSummary, RunConfig } from '../../shared/protocol/run.ts'
+import type { ClosedRound, LeaseEnd } from '../rounds/machine.ts'
+import type { AcceptedContribution, Machine } from '../rounds/state.ts'
+
+export interface RunRecord {
+  readonly id: string
+  readonly config: RunConfig
+  /** `preparing` and `failed` runs have no machine yet. */
+  readonly status: 'preparing' | 'failed' | 'prepared'
+  readonly problem: string | null
+  readonly machine: Machine | null
+  readonly manifest: string | null
+  readonly initialWeights: string | null
+  readonly initialValLoss: number | null
+  readonly initialBitsPerByte: number | null
+  readonly createdAt: number
+}
+
+export interface VolunteerRecord {
+  readonly id: string
+  readonly name: string
+  readonly backend: Backend | null
+  readonly device: string
+  readonly tokensPerSecond: number | null
+  /** The operator's reason, or null. */
+  readonly removed: string | null
+  readonly lastSeenAt: number
+}
+
+/** Counted from the contributions themselves, so that nothing can be counted twice. */
+export interface Credit {
+  readonly accepted: number
+  readonly rejected: number
+  /** Tokens of contributions that were merged. */
+  readonly tokens: number
+}
+
+export interface LeaseRecord {
+  readonly id: string
+  readonly run: string
+  readonly round: number
+  readonly volunteer: string
+  readonly steps: number
+  readonly ranges: DataRange[]
+  readonly end: LeaseEnd | null
+}
+
+export interface ContributionRecord {
+  readonly lease: string
+  readonly round: number
+  readonly volunteer: string
+  readonly result: 'accepted' | 'rejected'
+  readonly reason: RejectionReason | null
+  readonly hash: string | null
+  readonly tokens: number
+}
+
+/** What one event of the round machine makes true, all of it or nothing. */
+export interface Commit {
+  readonly machine: Machine
+  readonly granted: {
+    readonly id: string
+    readonly volunteer: string
+    readonly steps: number
+    readonly ranges: DataRange[]
+  }[]
+  readonly ended: { readonly lease: string; readonly end: LeaseEnd }[]
+  readonly accepted: { readonly lease: string; readonly contribution: AcceptedContribution }[]
+  readonly refused: { readonly lease: string; readonly volunteer: string; readonly reason: RejectionReason }[]
+  readonly closed: (ClosedRound & { readonly bytesDown: number }) | null
+  readonly now: number
+}
+
+export interface Evaluated {
+  readonly valLoss: number
+  readonly bitsPerByte: number
+  readonly sample: string
+}
+
+export interface MetadataStore {
+  setting(key: string): Promise<string | null>
+  setSetting(key: string, value: string | null): Promise<void>
+
+  createVolunteer(volunteer: { id: string; name: string; tokenHash: string; now: number }): Promise<void>
+  volunteerByToken(tokenHash: string): Promise<VolunteerRecord | null>
+  updateVolunteer(id: string, change: Partial<Omit<VolunteerRecord, 'id' | 'name'>>): Promise<void>
+  /** Most recently seen first. */
+  volunteers(limit: number): Promise<VolunteerRecord[]>
+  credit(volunteers: readonly string[]): Promise<Map<string, Credit>>
+
+  createRun(run: { id: string; config: RunConfig; now: number }): Promise<void>
+  latestRun(): Promise<RunRecord | null>
+  failRun(run: string, problem: string): Promise<void>
+  prepareRun(run: string, machine: Machine, manifest: string): Promise<void>
+  commit(commit: Commit): Promise<void>
+  /** Round 0 is the untrained model. */
+  setEvaluation(run: string, round: number, evaluated: Evaluated): Promise<void>
+
+  lease(id: string): Promise<LeaseRecord | null>
+  /** The accepted contribution of a lease, or its newest refusal. */
+  contribution(lease: string): Promise<ContributionRecord | null>
+  /** Oldest first. */
+  rounds(run: string): Promise<RoundSummary[]>
+  contributors(run: string): Promise<number>
+  samples(run: string): Promise<{ round: number; text: string }[]>
+  /** Newest first. */
+  contributions(run: string, limit: number): Promise<Omit<ContributionRow, 'message'>[]>
+  close(): Promise<void>
+}

@@ -1,0 +1,180 @@
+/** The tables, as types and as migrations. Add a migration to change one; never edit one that has shipped. */
+import { type Generated, type Kysely, type Migration, sql } from 'kysely'
+import type { Backend } from '../../shared/engine/engine.ts'
+import type { RejectionReason } from '../../shared/protocol/run.ts'
+import type { LeaseEnd } from '../rounds/machine.ts'
+
+export interface Database {
+  settings: { key: string; value: string }
+  volunteers: {
+    id: string
+    name: string
+    /** SHA-256 of the secret the tab keeps. */
+    token_hash: string
+    backend: Backend | null
+    device: string
+    tokens_per_second: number | null
+    removed: string | null
+    created_at: number
+    last_seen_at: number
+  }
+  runs: {
+    id: string
+    status: 'preparing' | 'failed' | 'prepared'
+    problem: string | null
+    config: string
+    machine: string | null
+    manifest: string | null
+    initial_weights: string | null
+    initial_val_loss: number | null
+    initial_bits_per_byte: number | null
+    created_at: number
+  }
+  leases: {
+    id: string
+    run: string
+    round: number
+    volunteer: string
+    steps: number
+    ranges: string
+    issued_at: number
+    ended: LeaseEnd | null
+  }
+  contributions: {
+    id: Generated<number>
+    lease: string
+    run: string
+    round: number
+    volunteer: string
+    result: 'accepted' | 'rejected'
+    reason: RejectionReason | null
+    hash: string | null
+    bytes: number
+    steps: number
+    tokens: number
+    train_loss: number | null
+    /** 1 once the round it counts in is committed. */
+    merged: number
+    at: number
+  }
+  rounds: {
+    run: string
+    round: number
+    replicas: number
+    tokens: number
+    train_loss: number
+    val_loss: number | null
+    bits_per_byte: number | null
+    seconds: number
+    bytes_up: number
+    bytes_down: number
+    outer_learning_rate: number
+    weights_before: string
+    velocity_before: string | null
+    weights_after: string
+    velocity_after: string | null
+    leases: string
+    closed_at: number
+  }
+  samples: { run: string; round: number; text: string }
+}
+
+const first: Migration = {
+  async up(db: Kysely<unknown>) {
+    const { schema } = db
+    await schema
+      .createTable('settings')
+      .addColumn('key', 'text', (c) => c.primaryKey())
+      .addColumn('value', 'text', (c) => c.notNull())
+      .execute()
+    await schema
+      .createTable('volunteers')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('name', 'text', (c) => c.notNull())
+      .addColumn('token_hash', 'text', (c) => c.notNull().unique())
+      .addColumn('backend', 'text')
+      .addColumn('device', 'text', (c) => c.notNull())
+      .addColumn('tokens_per_second', 'real')
+      .addColumn('removed', 'text')
+      .addColumn('created_at', 'bigint', (c) => c.notNull())
+      .addColumn('last_seen_at', 'bigint', (c) => c.notNull())
+      .execute()
+    await schema
+      .createTable('runs')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('status', 'text', (c) => c.notNull())
+      .addColumn('problem', 'text')
+      .addColumn('config', 'text', (c) => c.notNull())
+      .addColumn('machine', 'text')
+      .addColumn('manifest', 'text')
+      .addColumn('initial_weights', 'text')
+      .addColumn('initial_val_loss', 'real')
+      .addColumn('initial_bits_per_byte', 'real')
+      .addColumn('created_at', 'bigint', (c) => c.notNull())
+      .execute()
+    await schema
+      .createTable('leases')
+      .addColumn('id', 'text', (c) => c.primaryKey())
+      .addColumn('run', 'text', (c) => c.notNull().references('runs.id'))
+      .addColumn('round', 'integer', (c) => c.notNull())
+      .addColumn('volunteer', 'text', (c) => c.notNull().references('volunteers.id'))
+      .addColumn('steps', 'integer', (c) => c.notNull())
+      .addColumn('ranges', 'text', (c) => c.notNull())
+      .addColumn('issued_at', 'bigint', (c) => c.notNull())
+      .addColumn('ended', 'text')
+      .execute()
+    await schema
+      .createTable('contributions')
+      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+      .addColumn('lease', 'text', (c) => c.notNull())
+      .addColumn('run', 'text', (c) => c.notNull().references('runs.id'))
+      .addColumn('round', 'integer', (c) => c.notNull())
+      .addColumn('volunteer', 'text', (c) => c.notNull().references('volunteers.id'))
+      .addColumn('result', 'text', (c) => c.notNull())
+      .addColumn('reason', 'text')
+      .addColumn('hash', 'text')
+      .addColumn('bytes', 'integer', (c) => c.notNull())
+      .addColumn('steps', 'integer', (c) => c.notNull())
+      .addColumn('tokens', 'bigint', (c) => c.notNull())
+      .addColumn('train_loss', 'real')
+      .addColumn('merged', 'integer', (c) => c.notNull())
+      .addColumn('at', 'bigint', (c) => c.notNull())
+      .execute()
+    // The database itself forbids counting a lease twice.
+    await sql`create unique index contributions_accepted_once on contributions (lease) where result = 'accepted'`.execute(
+      db,
+    )
+    await schema.createIndex('contributions_volunteer').on('contributions').column('volunteer').execute()
+    await schema.createIndex('contributions_lease').on('contributions').column('lease').execute()
+    await schema
+      .createTable('rounds')
+      .addColumn('run', 'text', (c) => c.notNull().references('runs.id'))
+      .addColumn('round', 'integer', (c) => c.notNull())
+      .addColumn('replicas', 'integer', (c) => c.notNull())
+      .addColumn('tokens', 'bigint', (c) => c.notNull())
+      .addColumn('train_loss', 'real', (c) => c.notNull())
+      .addColumn('val_loss', 'real')
+      .addColumn('bits_per_byte', 'real')
+      .addColumn('seconds', 'real', (c) => c.notNull())
+      .addColumn('bytes_up', 'bigint', (c) => c.notNull())
+      .addColumn('bytes_down', 'bigint', (c) => c.notNull())
+      .addColumn('outer_learning_rate', 'real', (c) => c.notNull())
+      .addColumn('weights_before', 'text', (c) => c.notNull())
+      .addColumn('velocity_before', 'text')
+      .addColumn('weights_after', 'text', (c) => c.notNull())
+      .addColumn('velocity_after', 'text')
+      .addColumn('leases', 'text', (c) => c.notNull())
+      .addColumn('closed_at', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('rounds_key', ['run', 'round'])
+      .execute()
+    await schema
+      .createTable('samples')
+      .addColumn('run', 'text', (c) => c.notNull().references('runs.id'))
+      .addColumn('round', 'integer', (c) => c.notNull())
+      .addColumn('text', 'text', (c) => c.notNull())
+      .addPrimaryKeyConstraint('samples_key', ['run', 'round'])
+      .execute()
+  },
+}
+
+export const migrations: Record<string, Migration> = { '001-first': first }

@@ -1,0 +1,349 @@
+/**
+ * Metadata in one SQLite file: write-ahead log, synchronous FULL, so a committed transaction survives kill -9 and
+ * power loss alike. Numbers that people see are counted from rows, never kept beside them.
+ */
+import SQLite from 'better-sqlite3'
+import { Kysely, Migrator, SqliteDialect, sql, type Transaction } from 'kysely'
+import { PotluckError } from '../../shared/protocol/errors.ts'
+import type { RejectionReason, RoundSummary } from '../../shared/protocol/run.ts'
+import { runConfigSchema } from '../../shared/protocol/run.ts'
+import { machineSchema } from '../rounds/state.ts'
+import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
+import { type Database, migrations } from './schema.ts'
+
+export async function openSqliteStore(file: string): Promise<MetadataStore> {
+  const connection = new SQLite(file)
+  connection.pragma('journal_mode = WAL')
+  connection.pragma('synchronous = FULL')
+  connection.pragma('busy_timeout = 5000')
+  const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: connection }) })
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+  const { error } = await migrator.migrateToLatest()
+  if (error)
+    throw new PotluckError('bad-state', `The database ${file} could not be opened: ${String(error)}`, 500)
+  return metadataStore(db)
+}
+
+function metadataStore(db: Kysely<Database>): MetadataStore {
+  return {
+    ...settings(db),
+    ...volunteers(db),
+    ...runs(db),
+    ...history(db),
+    commit: (commit) => db.transaction().execute((transaction) => write(transaction, commit)),
+    close: () => db.destroy(),
+  }
+}
+
+const settings = (db: Kysely<Database>) => ({
+  async setting(key: string) {
+    const row = await db.selectFrom('settings').select('value').where('key', '=', key).executeTakeFirst()
+    return row?.value ?? null
+  },
+  async setSetting(key: string, value: string | null) {
+    if (value === null) await db.deleteFrom('settings').where('key', '=', key).execute()
+    else {
+      const row = { key, value }
+      await db
+        .insertInto('settings')
+        .values(row)
+        .onConflict((c) => c.column('key').doUpdateSet(row))
+        .execute()
+    }
+  },
+})
+
+const volunteers = (db: Kysely<Database>) =>
+  ({
+    async createVolunteer({ id, name, tokenHash, now }) {
+      const seen = { backend: null, device: '', tokens_per_second: null, removed: null, last_seen_at: now }
+      await db
+        .insertInto('volunteers')
+        .values({ id, name, token_hash: tokenHash, created_at: now, ...seen })
+        .execute()
+    },
+    async volunteerByToken(tokenHash) {
+      const row = await db
+        .selectFrom('volunteers')
+        .selectAll()
+        .where('token_hash', '=', tokenHash)
+        .executeTakeFirst()
+      return row ? volunteerOf(row) : null
+    },
+    async updateVolunteer(id, change) {
+      const columns = {
+        ...('backend' in change && { backend: change.backend }),
+        ...('device' in change && { device: change.device }),
+        ...('tokensPerSecond' in change && { tokens_per_second: change.tokensPerSecond }),
+        ...('removed' in change && { removed: change.removed }),
+        ...('lastSeenAt' in change && { last_seen_at: change.lastSeenAt }),
+      }
+      await db.updateTable('volunteers').set(columns).where('id', '=', id).execute()
+    },
+    async volunteers(limit) {
+      const rows = await db
+        .selectFrom('volunteers')
+        .selectAll()
+        .orderBy('last_seen_at', 'desc')
+        .limit(limit)
+        .execute()
+      return rows.map(volunteerOf)
+    },
+    async credit(ids) {
+      const rows = await db
+        .selectFrom('contributions')
+        .select(['volunteer', sql<number>`sum(result = 'accepted')`.as('accepted')])
+        .select([
+          sql<number>`sum(result = 'rejected')`.as('rejected'),
+          sql<number>`sum(tokens * merged)`.as('tokens'),
+        ])
+        .where('volunteer', 'in', [...ids])
+        .groupBy('volunteer')
+        .execute()
+      return new Map<string, Credit>(rows.map(({ volunteer, ...credit }) => [volunteer, credit]))
+    },
+  }) satisfies Partial<MetadataStore>
+
+const volunteerOf = (row: Database['volunteers']): VolunteerRecord => ({
+  id: row.id,
+  name: row.name,
+  backend: row.backend,
+  device: row.device,
+  tokensPerSecond: row.tokens_per_second,
+  removed: row.removed,
+  lastSeenAt: row.last_seen_at,
+})
+
+const runs = (db: Kysely<Database>) =>
+  ({
+    async createRun({ id, config, now }) {
+      const empty = { problem: null, machine: null, manifest: null, initial_weights: null }
+      const evaluation = { initial_val_loss: null, initial_bits_per_byte: null }
+      const row = { id, config: JSON.stringify(config), status: 'preparing' as const, created_at: now }
+      await db
+        .insertInto('runs')
+        .values({ ...row, ...empty, ...evaluation })
+        .execute()
+    },
+    async latestRun() {
+      const row = await db
+        .selectFrom('runs')
+        .selectAll()
+        .orderBy('created_at', 'desc')
+        .limit(1)
+        .executeTakeFirst()
+      return row ? runOf(row) : null
+    },
+    async failRun(run, problem) {
+      await db.updateTable('runs').set({ status: 'failed', problem }).where('id', '=', run).execute()
+    },
+    async prepareRun(run, machine, manifest) {
+      const prepared = { machine: JSON.stringify(machine), manifest, initial_weights: machine.base.weights }
+      await db
+        .updateTable('runs')
+        .set({ status: 'prepared', ...prepared })
+        .where('id', '=', run)
+        .execute()
+    },
+    async setEvaluation(run, round, { valLoss, bitsPerByte, sample }) {
+      await db.transaction().execute(async (t) => {
+        if (round === 0) {
+          const initial = { initial_val_loss: valLoss, initial_bits_per_byte: bitsPerByte }
+          await t.updateTable('runs').set(initial).where('id', '=', run).execute()
+        } else {
+          const measured = { val_loss: valLoss, bits_per_byte: bitsPerByte }
+          await t
+            .updateTable('rounds')
+            .set(measured)
+            .where('run', '=', run)
+            .where('round', '=', round)
+            .execute()
+        }
+        const row = { run, round, text: sample }
+        await t
+          .insertInto('samples')
+          .values(row)
+          .onConflict((c) => c.columns(['run', 'round']).doUpdateSet(row))
+          .execute()
+      })
+    },
+  }) satisfies Partial<MetadataStore>
+
+function runOf(row: Database['runs']): RunRecord {
+  const config = runConfigSchema.safeParse(JSON.parse(row.config))
+  const machine = row.machine === null ? null : machineSchema.safeParse(JSON.parse(row.machine))
+  if (!config.success || machine?.success === false) {
+    const fault = config.error?.issues[0] ?? machine?.error?.issues[0]
+    throw new PotluckError(
+      'bad-state',
+      `The saved state of run ${row.id} is damaged (${fault?.path.join('.')}: ${fault?.message}). Restore the data folder from a backup.`,
+      500,
+    )
+  }
+  return {
+    id: row.id,
+    config: config.data,
+    status: row.status,
+    problem: row.problem,
+    machine: machine?.data ?? null,
+    manifest: row.manifest,
+    initialWeights: row.initial_weights,
+    initialValLoss: row.initial_val_loss,
+    initialBitsPerByte: row.initial_bits_per_byte,
+    createdAt: row.created_at,
+  }
+}
+
+const history = (db: Kysely<Database>) =>
+  ({
+    async lease(id) {
+      const row = await db.selectFrom('leases').selectAll().where('id', '=', id).executeTakeFirst()
+      if (!row) return null
+      const { ranges, ended, issued_at: _, ...rest } = row
+      return { ...rest, ranges: JSON.parse(ranges), end: ended }
+    },
+    async contribution(lease) {
+      const row = await db
+        .selectFrom('contributions')
+        .select(['lease', 'round', 'volunteer', 'result', 'reason', 'hash', 'tokens'])
+        .where('lease', '=', lease)
+        .orderBy('result') // accepted sorts before rejected
+        .orderBy('id', 'desc')
+        .limit(1)
+        .executeTakeFirst()
+      return row ?? null
+    },
+    async rounds(run) {
+      const rows = await db.selectFrom('rounds').selectAll().where('run', '=', run).orderBy('round').execute()
+      let totalTokens = 0
+      return rows.map((row): RoundSummary => {
+        totalTokens += row.tokens
+        return {
+          round: row.round,
+          replicas: row.replicas,
+          tokens: row.tokens,
+          totalTokens,
+          trainLoss: row.train_loss,
+          valLoss: row.val_loss,
+          bitsPerByte: row.bits_per_byte,
+          seconds: row.seconds,
+          bytesUp: row.bytes_up,
+          bytesDown: row.bytes_down,
+          outerLearningRate: row.outer_learning_rate,
+          closedAt: row.closed_at,
+        }
+      })
+    },
+    async contributors(run) {
+      const row = await db
+        .selectFrom('contributions')
+        .select(sql<number>`count(distinct volunteer)`.as('people'))
+        .where('run', '=', run)
+        .where('result', '=', 'accepted')
+        .executeTakeFirst()
+      return row?.people ?? 0
+    },
+    samples: (run) =>
+      db.selectFrom('samples').select(['round', 'text']).where('run', '=', run).orderBy('round').execute(),
+    contributions: (run, limit) =>
+      db
+        .selectFrom('contributions')
+        .innerJoin('volunteers', 'volunteers.id', 'contributions.volunteer')
+        .select(['lease', 'volunteer', 'volunteers.name as name', 'round', 'result', 'reason', 'tokens'])
+        .select(['train_loss as trainLoss', 'bytes', 'at'])
+        .where('run', '=', run)
+        .orderBy('contributions.id', 'desc')
+        .limit(limit)
+        .execute(),
+  }) satisfies Partial<MetadataStore>
+
+async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
+  const { machine, now } = commit
+  const { run } = machine
+  await t
+    .updateTable('runs')
+    .set({ machine: JSON.stringify(machine) })
+    .where('id', '=', run)
+    .execute()
+  for (const { ranges, ...lease } of commit.granted) {
+    const row = {
+      ...lease,
+      run,
+      round: machine.round,
+      ranges: JSON.stringify(ranges),
+      issued_at: now,
+      ended: null,
+    }
+    await t
+      .insertInto('leases')
+      .values(row)
+      .onConflict((c) => c.column('id').doNothing())
+      .execute()
+  }
+  for (const { lease, end } of commit.ended) {
+    await t.updateTable('leases').set({ ended: end }).where('id', '=', lease).execute()
+  }
+  const common = { run, merged: 0, at: now }
+  for (const { lease, contribution } of commit.accepted) {
+    const { trainLoss, volunteer, steps, tokens, hash, bytes } = contribution
+    const accepted = { result: 'accepted' as const, reason: null, round: machine.round }
+    await t
+      .insertInto('contributions')
+      .values({ ...common, ...accepted, lease, volunteer, steps, tokens, hash, bytes, train_loss: trainLoss })
+      .execute()
+  }
+  for (const { lease, volunteer, reason } of commit.refused)
+    await insertRefusal(t, lease, volunteer, reason, commit)
+  if (commit.closed) await writeRound(t, run, commit.closed)
+}
+
+async function insertRefusal(
+  t: Transaction<Database>,
+  lease: string,
+  volunteer: string,
+  reason: RejectionReason,
+  { machine, now }: Commit,
+): Promise<void> {
+  const known = await t.selectFrom('leases').select('round').where('id', '=', lease).executeTakeFirst()
+  const nothing = { steps: 0, tokens: 0, hash: null, bytes: 0, train_loss: null, merged: 0 }
+  const round = known?.round ?? machine.round
+  await t
+    .insertInto('contributions')
+    .values({ ...nothing, run: machine.run, round, lease, volunteer, result: 'rejected', reason, at: now })
+    .execute()
+}
+
+async function writeRound(
+  t: Transaction<Database>,
+  run: string,
+  closed: NonNullable<Commit['closed']>,
+): Promise<void> {
+  await t
+    .updateTable('contributions')
+    .set({ merged: 1 })
+    .where('lease', 'in', closed.leases)
+    .where('result', '=', 'accepted')
+    .execute()
+  await t
+    .insertInto('rounds')
+    .values({
+      run,
+      round: closed.round,
+      replicas: closed.replicas,
+      tokens: closed.tokens,
+      train_loss: closed.trainLoss,
+      val_loss: null,
+      bits_per_byte: null,
+      seconds: closed.seconds,
+      bytes_up: closed.bytesUp,
+      bytes_down: closed.bytesDown,
+      outer_learning_rate: closed.outerLearningRate,
+      weights_before: closed.before.weights,
+      velocity_before: closed.before.velocity,
+      weights_after: closed.after.weights,
+      velocity_after: closed.after.velocity,
+      leases: JSON.stringify(closed.leases),
+      closed_at: closed.closedAt,
+    })
+    .execute()
+}
