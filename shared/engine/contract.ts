@@ -1,0 +1,241 @@
+/**
+ * What every engine must do, on every backend, as tests: `engineContract(name, open)` registers them. Numbers to
+ * compare with come from reference.ts (f64) or are worked by hand. Tolerances: an f32 forward pass of this size
+ * agrees with f64 to about 1e-6 relative, and a GPU's exp and rsqrt are allowed a few units in the last place, so
+ * 2e-5 leaves room for those and none for a wrong formula, which is off by 1e-2 or more.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { ModelConfig } from '../model/config.ts'
+import { initialParameters } from '../model/initial.ts'
+import { parameterCount } from '../model/layout.ts'
+import { randomFrom } from '../model/random.ts'
+import type { Engine, TrainJob, TrainProgress } from './engine.ts'
+import { referenceGradient, referenceLosses, referenceNext, referenceTrain } from './reference.ts'
+
+/** Odd sizes on purpose: nothing is a power of two or a multiple of four but what must be even. */
+export const TINY: ModelConfig = {
+  vocabSize: 97,
+  layers: 2,
+  heads: 3,
+  dModel: 24,
+  headDim: 8,
+  hidden: 64,
+  sequenceLength: 7,
+}
+
+const RELATIVE = 2e-5
+
+/** Initial weights times ten, so that attention and gates are away from their linear beginnings. */
+export function tinyParameters(): Float32Array<ArrayBuffer> {
+  return initialParameters(TINY, 'contract').map((value) => (value === 1 ? 1 : value * 10))
+}
+
+export function randomSequences(config: ModelConfig, count: number, seed: string): Uint16Array {
+  const uniform = randomFrom(seed)
+  const length = count * (config.sequenceLength + 1)
+  return Uint16Array.from({ length }, () => Math.floor(uniform() * config.vocabSize))
+}
+
+function tinyJob(steps: number, change: Partial<TrainJob> = {}): TrainJob {
+  const batchSize = change.batchSize ?? 2
+  const sequences = randomSequences(TINY, steps * batchSize, 'job')
+  return { sequences, steps, batchSize, firstStep: 3, totalSteps: 20, peakLearningRate: 0.01, ...change }
+}
+
+/** ‖a − b‖ / ‖b‖ */
+function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [difference, size] = [0, 0]
+  for (let i = 0; i < b.length; i++) {
+    difference += ((a[i] as number) - (b[i] as number)) ** 2
+    size += (b[i] as number) ** 2
+  }
+  return Math.sqrt(difference / size)
+}
+
+const minus = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+  Array.from(a, (value, i) => value - (b[i] as number))
+
+export function engineContract(name: string, open: (config: ModelConfig) => Promise<Engine>): void {
+  describe(name, () => {
+    let engine: Engine
+    beforeAll(async () => {
+      engine = await open(TINY)
+    }, 60_000)
+    afterAll(() => engine.dispose())
+
+    const reset = () => {
+      const zeros = () => new Float32Array(parameterCount(TINY))
+      engine.setParameters(tinyParameters())
+      engine.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
+    }
+
+    test('gives parameters and optimiser state back as they were set', async () => {
+      const count = parameterCount(TINY)
+      const ramp = (factor: number) => Float32Array.from({ length: count }, (_, i) => i * factor)
+      engine.setParameters(ramp(0.5))
+      engine.setOptimiserState({ firstMoment: ramp(2), secondMoment: ramp(3), updates: 41 })
+      expect(await engine.getParameters()).toEqual(ramp(0.5))
+      expect(await engine.getOptimiserState()).toEqual({
+        firstMoment: ramp(2),
+        secondMoment: ramp(3),
+        updates: 41,
+      })
+    })
+
+    test('evaluates as the f64 reference does, whatever the number of sequences', async () => {
+      reset()
+      const sequences = randomSequences(TINY, 151, 'evaluate') // more than one chunk and a short last one
+      const { nats, tokens } = await engine.evaluate(sequences)
+      expect(tokens).toBe(151 * 7)
+      const some = sequences.subarray(0, 5 * 8)
+      const expected = referenceLosses(TINY, tinyParameters(), some).reduce((sum, x) => sum + x)
+      const fewer = await engine.evaluate(some)
+      expect(Math.abs(fewer.nats / expected - 1)).toBeLessThan(RELATIVE)
+      const rest = await engine.evaluate(sequences.subarray(5 * 8))
+      expect(Math.abs((fewer.nats + rest.nats) / nats - 1)).toBeLessThan(1e-6)
+      expect(await engine.evaluate(new Uint16Array(0))).toEqual({ nats: 0, tokens: 0 })
+    })
+
+    test('the first step has the reference loss, and its moments are the clipped reference gradient', async () => {
+      reset()
+      const job = tinyJob(1)
+      const result = await engine.train(job)
+      const { loss, gradient } = referenceGradient(TINY, tinyParameters(), job.sequences)
+      expect(Math.abs(result.meanLoss / loss - 1)).toBeLessThan(RELATIVE)
+      expect(Math.hypot(...gradient)).toBeGreaterThan(1) // so that the clipping is seen at work
+      const { first, second } = referenceTrain(TINY, tinyParameters(), job)
+      const state = await engine.getOptimiserState()
+      expect(state.updates).toBe(1)
+      expect(distance(state.firstMoment, first)).toBeLessThan(RELATIVE)
+      expect(distance(state.secondMoment, second)).toBeLessThan(2 * RELATIVE)
+    })
+
+    // Adam divides by √v, so where a gradient is no larger than f32's noise the direction of its update is noise
+    // too. Few elements are like that, hence a looser bound on the norm of the whole difference.
+    test.each([1, 5])('parameters after %i steps move as in the reference AdamW', async (steps) => {
+      reset()
+      const job = tinyJob(steps)
+      const result = await engine.train(job)
+      const expected = referenceTrain(TINY, tinyParameters(), job)
+      const moved = minus(await engine.getParameters(), tinyParameters())
+      expect(distance(moved, minus(expected.parameters, tinyParameters()))).toBeLessThan(2e-3)
+      const mean = expected.losses.reduce((sum, x) => sum + x) / steps
+      expect(Math.abs(result.meanLoss / mean - 1)).toBeLessThan(RELATIVE)
+      expect(result).toMatchObject({ steps, tokens: steps * 2 * 7 })
+    })
+
+    test('learns one batch by heart', async () => {
+      reset()
+      const batch = randomSequences(TINY, 4, 'by heart')
+      const sequences = new Uint16Array(60 * batch.length)
+      for (let step = 0; step < 60; step++) sequences.set(batch, step * batch.length)
+      const before = await engine.evaluate(batch)
+      await engine.train(tinyJob(60, { sequences, batchSize: 4, totalSteps: 60, firstStep: 0 }))
+      const after = await engine.evaluate(batch)
+      expect(before.nats / before.tokens).toBeGreaterThan(4)
+      expect(after.nats / after.tokens).toBeLessThan(0.5)
+    })
+
+    test('a replica restored from parameters and state goes on as if never stopped', async () => {
+      reset()
+      const whole = tinyJob(6)
+      await engine.train({ ...whole, steps: 3, sequences: whole.sequences.subarray(0, 3 * 2 * 8) })
+      const [parameters, state] = [await engine.getParameters(), await engine.getOptimiserState()]
+      const rest = { ...whole, steps: 3, firstStep: 6, sequences: whole.sequences.subarray(3 * 2 * 8) }
+      await engine.train(rest)
+      const wanted = await engine.getParameters()
+      reset()
+      engine.setParameters(parameters)
+      engine.setOptimiserState(state)
+      await engine.train(rest)
+      expect(distance(await engine.getParameters(), wanted)).toBeLessThan(1e-6)
+    })
+
+    test('evaluation and generation leave parameters and state alone', async () => {
+      reset()
+      await engine.evaluate(randomSequences(TINY, 3, 'quiet'))
+      await engine.generate([1, 2], { tokens: 2, temperature: 1, topK: 0, seed: 'quiet' })
+      expect(await engine.getParameters()).toEqual(tinyParameters())
+      expect((await engine.getOptimiserState()).updates).toBe(0)
+    })
+
+    test('generates the likeliest continuation at temperature 0, past the context length too', async () => {
+      reset()
+      const prompt = [5, 9, 2]
+      const next = (all: number[]) => referenceNext(TINY, tinyParameters(), all.slice(-TINY.sequenceLength))
+      const ids = await engine.generate(prompt, { tokens: 9, temperature: 0, topK: 0, seed: 'a' })
+      expect(ids).toHaveLength(12)
+      expect(ids.slice(0, 3)).toEqual(prompt)
+      for (let length = 3; length < 12; length++) expect(ids[length]).toBe(next(ids.slice(0, length)))
+    })
+
+    test('generates the same ids from the same seed and others from another', async () => {
+      reset()
+      const options = { tokens: 20, temperature: 2, topK: 50, seed: 'a' }
+      const ids = await engine.generate([7], options)
+      expect(await engine.generate([7], options)).toEqual(ids)
+      expect(await engine.generate([7], { ...options, seed: 'b' })).not.toEqual(ids)
+    })
+
+    test('reports progress and ends with the last step', async () => {
+      reset()
+      const seen: TrainProgress[] = []
+      await engine.train(tinyJob(4), (progress) => seen.push(progress))
+      expect(seen.at(-1)).toMatchObject({ step: 4, steps: 4 })
+      expect(seen.every(({ loss, tokensPerSecond }) => loss > 0 && tokensPerSecond > 0)).toBe(true)
+    })
+
+    test('stop ends the job early with what was done', async () => {
+      reset()
+      const result = await engine.train(tinyJob(50), () => engine.stop())
+      expect(result.steps).toBeGreaterThan(0)
+      expect(result.steps).toBeLessThan(50)
+      expect((await engine.getOptimiserState()).updates).toBe(result.steps)
+    })
+
+    test('pause holds the job until resume, and stop ends a paused job', async () => {
+      reset()
+      engine.pause()
+      let done = false
+      const job = engine.train(tinyJob(2)).finally(() => {
+        done = true
+      })
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setTimeout(resolve))
+      expect(done).toBe(false)
+      expect((await engine.getOptimiserState()).updates).toBe(0)
+      engine.resume()
+      expect((await job).steps).toBe(2)
+      engine.pause()
+      const stopped = engine.train(tinyJob(2))
+      await new Promise((resolve) => setTimeout(resolve))
+      engine.stop()
+      expect(await stopped).toMatchObject({ steps: 0, tokens: 0, meanLoss: 0 })
+      engine.resume()
+    })
+
+    test('refuses jobs whose sizes disagree, ids outside the vocabulary, and a second job at once', async () => {
+      reset()
+      const bad = { code: 'engine/bad-job' }
+      await expect(engine.train({ ...tinyJob(2), steps: 3 })).rejects.toMatchObject(bad)
+      await expect(engine.train({ ...tinyJob(2), batchSize: 0 })).rejects.toMatchObject(bad)
+      await expect(
+        engine.train({ ...tinyJob(2), sequences: new Uint16Array(32).fill(97) }),
+      ).rejects.toMatchObject(bad)
+      await expect(engine.evaluate(new Uint16Array(9))).rejects.toMatchObject(bad)
+      await expect(
+        engine.generate([], { tokens: 1, temperature: 0, topK: 0, seed: '' }),
+      ).rejects.toMatchObject(bad)
+      expect(() => engine.setParameters(new Float32Array(3))).toThrow(expect.objectContaining(bad))
+      const running = engine.train(tinyJob(2))
+      await expect(engine.train(tinyJob(2))).rejects.toMatchObject(bad)
+      await running
+    })
+
+    test('says so when the loss is no number', async () => {
+      reset()
+      engine.setParameters(tinyParameters().fill(Number.NaN, 0, 24))
+      const job = tinyJob(1, { sequences: new Uint16Array(16) })
+      await expect(engine.train(job)).rejects.toMatchObject({ code: 'engine/not-finite' })
+    })
+  })
+}

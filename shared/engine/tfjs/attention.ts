@@ -1,0 +1,106 @@
+/**
+ * Causal softmax attention over heads that are already normed, rotated and scaled, forward and backward. The
+ * [T, T] matrices are made for a few heads at a time, so that neither memory nor a backend's limits depend on
+ * the batch; when they are large they are made again in the backward pass instead of being kept.
+ */
+import * as tf from '@tensorflow/tfjs-core'
+
+/**
+ * Rows one softmax call may have. The webgpu backend dispatches a row per workgroup without a bound check and
+ * writes out of place above 65,535 rows: 70,001 rows gave a wrong last one. Stated in its softmax program;
+ * delete when upstream guards the row.
+ */
+const MOST_SOFTMAX_ROWS = 65_535
+/** Elements of [T, T] matrices made at once: 64 MiB. */
+const MOST_ELEMENTS = 2 ** 24
+/** Elements of probabilities kept for the backward pass per layer: 32 MiB. */
+const MOST_KEPT = 2 ** 23
+/** Far below any score, yet its sum with one is finite. */
+const MASKED = -1e9
+
+export type Attended = {
+  /** [B·heads, T, headDim] */
+  readonly out: tf.Tensor3D
+  /** One tensor a chunk, or none when they are to be made again. */
+  readonly probabilities: tf.Tensor3D[]
+}
+
+/** 0 where key ≤ query, very negative elsewhere; [1, T, T]. */
+export function causalMask(length: number): tf.Tensor3D {
+  const values = new Float32Array(length * length)
+  for (let row = 0; row < length; row++) values.fill(MASKED, row * length + row + 1, (row + 1) * length)
+  return tf.tensor3d(values, [1, length, length])
+}
+
+/** Queries carry the 1/√headDim already. */
+export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, mask: tf.Tensor3D): Attended {
+  const length = q.shape[1]
+  const keep = q.shape[0] * length * length <= MOST_KEPT
+  const probabilities: tf.Tensor3D[] = []
+  const outs = chunks(q.shape[0], length).map(([from, size]) => {
+    const p = softmaxScores(part(q, from, size), part(k, from, size), mask) // [heads, T, T]
+    if (keep) probabilities.push(p)
+    const out: tf.Tensor3D = tf.matMul(p, part(v, from, size)) // [heads, T, headDim]
+    if (!keep) p.dispose()
+    return out
+  })
+  return { out: join(outs), probabilities }
+}
+
+export function attentionBackward(
+  dOut: tf.Tensor3D,
+  [q, k, v]: readonly [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D],
+  mask: tf.Tensor3D,
+  kept: readonly tf.Tensor3D[],
+) {
+  const parts = chunks(q.shape[0], q.shape[1]).map(([from, size], i) =>
+    tf.tidy(() => {
+      const [qs, ks, vs, ds] = [
+        part(q, from, size),
+        part(k, from, size),
+        part(v, from, size),
+        part(dOut, from, size),
+      ]
+      const p = kept[i] ?? softmaxScores(qs, ks, mask) // [heads, T, T]
+      const dp = tf.matMul(ds, swapLast(vs)) // [heads, T, T]
+      const weighted = tf.mul(dp, p)
+      const dScores = tf.sub<tf.Tensor3D>(weighted, tf.mul(p, tf.sum(weighted, 2, true)))
+      return {
+        dq: tf.matMul<tf.Tensor3D>(dScores, ks), // [heads, T, headDim]
+        dk: tf.matMul<tf.Tensor3D>(swapLast(dScores), qs),
+        dv: tf.matMul<tf.Tensor3D>(swapLast(p), ds),
+      }
+    }),
+  )
+  return {
+    dq: join(parts.map((x) => x.dq)),
+    dk: join(parts.map((x) => x.dk)),
+    dv: join(parts.map((x) => x.dv)),
+  }
+}
+
+function softmaxScores(q: tf.Tensor3D, k: tf.Tensor3D, mask: tf.Tensor3D): tf.Tensor3D {
+  return tf.tidy(() => tf.softmax(tf.add<tf.Tensor3D>(tf.matMul(q, swapLast(k)), mask)))
+}
+
+const swapLast = (x: tf.Tensor3D): tf.Tensor3D => tf.transpose(x, [0, 2, 1])
+
+/** [first head, number of heads] of each chunk. */
+function chunks(heads: number, length: number): [number, number][] {
+  const most = Math.max(
+    1,
+    Math.floor(Math.min(MOST_SOFTMAX_ROWS / length, MOST_ELEMENTS / (length * length))),
+  )
+  const list: [number, number][] = []
+  for (let from = 0; from < heads; from += most) list.push([from, Math.min(most, heads - from)])
+  return list
+}
+
+function part(x: tf.Tensor3D, from: number, size: number): tf.Tensor3D {
+  return size === x.shape[0] ? x : tf.slice(x, [from, 0, 0], [size, -1, -1])
+}
+
+function join(parts: tf.Tensor3D[]): tf.Tensor3D {
+  const [only] = parts
+  return parts.length === 1 && only ? only : tf.concat(parts, 0)
+}

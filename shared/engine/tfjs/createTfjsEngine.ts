@@ -1,0 +1,75 @@
+/**
+ * The Engine on TensorFlow.js: holds a replica's parameters and moments, and runs jobs on them. What a step
+ * computes is in model.ts and adamw.ts, a job's life in train.ts and pace.ts; here they meet the interface.
+ */
+import type { ModelConfig } from '../../model/config.ts'
+import { parameterLayout } from '../../model/layout.ts'
+import type { Backend, Engine } from '../engine.ts'
+import { hostAdamW } from './adamw.ts'
+import { openBackend, type WasmPaths } from './backend.ts'
+import { badJob, checkJob, checkLength } from './checks.ts'
+import { deviceAdamW } from './deviceAdamW.ts'
+import { evaluate, generate } from './infer.ts'
+import { disposeConstants, makeConstants } from './model.ts'
+import { makePace } from './pace.ts'
+import type { Replica } from './replica.ts'
+import { train } from './train.ts'
+
+export interface TfjsEngineOptions {
+  readonly backend: Backend
+  readonly config: ModelConfig
+  /** Where the .wasm files are; Node callers pass nodeWasmPaths() of nodeWasmPaths.ts. Read for wasm only. */
+  readonly wasmPaths?: WasmPaths
+}
+
+/**
+ * A fresh engine has all parameters zero: call `setParameters` before anything else.
+ * `dispose` frees all tensors; the backend itself stays, so that another engine can use it.
+ * @throws EngineError `engine/backend-missing`
+ */
+export async function createTfjsEngine({ backend, config, wasmPaths }: TfjsEngineOptions): Promise<Engine> {
+  const open = await openBackend(backend, wasmPaths)
+  const layout = parameterLayout(config)
+  const optimiser = backend === 'wasm' ? hostAdamW(layout) : deviceAdamW(layout)
+  const replica: Replica = { config, open, optimiser, constants: makeConstants(config) }
+  const pace = makePace()
+  let training = false
+  return {
+    backend,
+    config,
+    setParameters(values) {
+      checkLength('parameters', values.length, optimiser.size)
+      open.use()
+      optimiser.setParameters(values)
+    },
+    getParameters: () => open.guard(() => optimiser.parameters()),
+    setOptimiserState(state) {
+      checkLength('first moments', state.firstMoment.length, optimiser.size)
+      checkLength('second moments', state.secondMoment.length, optimiser.size)
+      open.use()
+      optimiser.setState(state)
+    },
+    getOptimiserState: () => open.guard(() => optimiser.state()),
+    async train(job, onProgress) {
+      checkJob(job, config)
+      if (training) throw badJob('a job is under way already; wait for it or stop it')
+      training = true
+      try {
+        return await train(replica, job, pace, onProgress)
+      } finally {
+        training = false
+      }
+    },
+    pause: pace.pause,
+    resume: pace.resume,
+    stop: pace.stop,
+    evaluate: (sequences) => evaluate(replica, sequences),
+    generate: (prompt, options) => generate(replica, prompt, options),
+    dispose() {
+      pace.stop()
+      open.use()
+      optimiser.dispose()
+      disposeConstants(replica.constants)
+    },
+  }
+}

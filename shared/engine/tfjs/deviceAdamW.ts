@@ -1,0 +1,167 @@
+/**
+ * AdamW in TensorFlow.js operations for the GPU backends; see adamw.ts for the recipe and for its sibling on the
+ * host. Parameters and moments are kept flat, many tensors in one, so that an update is about twenty operations
+ * for the whole model instead of sixteen for each of its tensors; the parameter tensors are slices of the flat one.
+ * Nothing is read back: the clipping factor stays on the device.
+ */
+import * as tf from '@tensorflow/tfjs-core'
+import type { ParameterEntry } from '../../model/layout.ts'
+import { BETA_1, BETA_2, EPSILON, LONGEST_GRADIENT, NORM_EPSILON, type Optimiser } from './adamw.ts'
+
+/** Elements of one flat tensor, 64 MiB, below WebGPU's default limit for a binding; one tensor may exceed it. */
+const MOST_ELEMENTS = 2 ** 24
+
+/** A contiguous part of the layout and its flat tensors. */
+interface Group {
+  readonly entries: readonly ParameterEntry[]
+  readonly offset: number
+  readonly size: number
+  values: tf.Tensor1D
+  first: tf.Tensor1D
+  second: tf.Tensor1D
+}
+
+export function deviceAdamW(layout: readonly ParameterEntry[]): Optimiser {
+  const groups = makeGroups(layout)
+  const size = groups.reduce((sum, group) => sum + group.size, 0)
+  let tensors: tf.Tensor[] = []
+  let updates = 0
+  const slice = () => {
+    tf.dispose(tensors)
+    tensors = groups.flatMap((group) =>
+      group.entries.map((entry) => tf.keep(tf.tidy(() => sliceOf(group, entry)))),
+    )
+  }
+  slice()
+  return {
+    size,
+    tensors: () => tensors,
+    updates: () => updates,
+    step(gradients, learningRate, weightDecay) {
+      updates++
+      tf.tidy(() => {
+        const flats = groups.map(({ entries }) =>
+          flatten(gradients, layout.indexOf(firstOf(entries)), entries.length),
+        )
+        const scale = clippingFactor(flats)
+        groups.forEach((group, i) => {
+          const gradient = tf.mul<tf.Tensor1D>(flats[i] ?? scale, scale)
+          update(group, gradient, { learningRate, weightDecay, updates })
+        })
+      })
+      slice()
+    },
+    setParameters(from) {
+      for (const group of groups) replace(group, 'values', from)
+      slice()
+    },
+    parameters: () => gather(groups, 'values', size),
+    setState(state) {
+      for (const group of groups) {
+        replace(group, 'first', state.firstMoment)
+        replace(group, 'second', state.secondMoment)
+      }
+      updates = state.updates
+    },
+    async state() {
+      const at = updates
+      const [firstMoment, secondMoment] = await Promise.all([
+        gather(groups, 'first', size),
+        gather(groups, 'second', size),
+      ])
+      return { firstMoment, secondMoment, updates: at }
+    },
+    dispose() {
+      tf.dispose(tensors)
+      for (const group of groups) tf.dispose([group.values, group.first, group.second])
+    },
+  }
+}
+
+type Part = 'values' | 'first' | 'second'
+
+function makeGroups(layout: readonly ParameterEntry[]): Group[] {
+  const lists: ParameterEntry[][] = []
+  let room = 0
+  for (const entry of layout) {
+    if (entry.size > room || lists.length === 0) {
+      lists.push([])
+      room = MOST_ELEMENTS
+    }
+    lists.at(-1)?.push(entry)
+    room -= entry.size
+  }
+  return lists.map((entries) => {
+    const size = entries.reduce((sum, entry) => sum + entry.size, 0)
+    // Three tensors, not one three times: each is disposed on its own.
+    return {
+      entries,
+      offset: firstOf(entries).offset,
+      size,
+      values: tf.zeros([size]),
+      first: tf.zeros([size]),
+      second: tf.zeros([size]),
+    }
+  })
+}
+
+function firstOf(entries: readonly ParameterEntry[]): ParameterEntry {
+  const [first] = entries
+  if (!first) throw new Error('internal: an empty group')
+  return first
+}
+
+function sliceOf(group: Group, { offset, size, shape }: ParameterEntry): tf.Tensor {
+  return tf.reshape(tf.slice(group.values, offset - group.offset, size), [...shape])
+}
+
+function flatten(gradients: readonly tf.Tensor[], from: number, count: number): tf.Tensor1D {
+  return tf.concat(
+    gradients.slice(from, from + count).map((gradient) => tf.reshape<tf.Rank.R1>(gradient, [-1])),
+  )
+}
+
+/** min(1, 1/‖g‖), a scalar that stays on the device. */
+function clippingFactor(flats: readonly tf.Tensor1D[]): tf.Scalar {
+  const squares = flats.map((flat) => tf.sum<tf.Scalar>(tf.square(flat)))
+  // Not AddN, which is silently wrong above seven inputs on webgpu.
+  const norm = tf.sqrt<tf.Scalar>(squares.reduce((a, b) => tf.add(a, b)))
+  return tf.minimum(1, tf.div(LONGEST_GRADIENT, tf.add(norm, NORM_EPSILON)))
+}
+
+function update(
+  group: Group,
+  gradient: tf.Tensor1D,
+  n: { learningRate: number; weightDecay: number; updates: number },
+): void {
+  const first = tf.add<tf.Tensor1D>(tf.mul(group.first, BETA_1), tf.mul(gradient, 1 - BETA_1))
+  const second = tf.add<tf.Tensor1D>(tf.mul(group.second, BETA_2), tf.mul(tf.square(gradient), 1 - BETA_2))
+  const deviation = tf.sqrt(tf.mul(second, 1 / (1 - BETA_2 ** n.updates)))
+  const move = tf.div(tf.mul(first, n.learningRate / (1 - BETA_1 ** n.updates)), tf.add(deviation, EPSILON))
+  const values = tf.sub<tf.Tensor1D>(tf.mul(group.values, 1 - n.learningRate * n.weightDecay), move)
+  tf.dispose([group.values, group.first, group.second])
+  Object.assign(group, { values: tf.keep(values), first: tf.keep(first), second: tf.keep(second) })
+}
+
+function replace(group: Group, part: Part, from: Float32Array): void {
+  group[part].dispose()
+  group[part] = tf.keep(tf.tensor1d(from.slice(group.offset, group.offset + group.size)))
+}
+
+/** Clones are read, because a step may dispose the originals before the bytes arrive. */
+async function gather(
+  groups: readonly Group[],
+  part: Part,
+  size: number,
+): Promise<Float32Array<ArrayBuffer>> {
+  const all = new Float32Array(size)
+  const clones = groups.map((group) => tf.clone(group[part]))
+  try {
+    // GPU → CPU
+    for (const [i, group] of groups.entries())
+      all.set((await clones[i]?.data<'float32'>()) ?? [], group.offset)
+  } finally {
+    tf.dispose(clones)
+  }
+  return all
+}

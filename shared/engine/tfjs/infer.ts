@@ -1,0 +1,79 @@
+/** The uses of a replica that change nothing: evaluation and generation. Shapes are fixed, padded where short. */
+import * as tf from '@tensorflow/tfjs-core'
+import { randomFrom } from '../../model/random.ts'
+import type { Evaluation, GenerateOptions } from '../engine.ts'
+import { badJob, checkIds } from './checks.ts'
+import { crossEntropies } from './loss.ts'
+import { hiddenStates } from './model.ts'
+import { productWithTransposed } from './ops.ts'
+import { named } from './parameters.ts'
+import type { Replica } from './replica.ts'
+import { sampleId } from './sample.ts'
+import { toBatch } from './train.ts'
+
+/** Tokens evaluated at once, at least one sequence. */
+const EVALUATION_TOKENS = 1_024
+
+/** Sum of the cross entropy over any number of whole sequences. */
+export async function evaluate(replica: Replica, sequences: Uint16Array): Promise<Evaluation> {
+  const { sequenceLength } = replica.config
+  const count = sequences.length / (sequenceLength + 1)
+  if (!Number.isInteger(count))
+    throw badJob(`${sequences.length} ids are no whole sequences of ${sequenceLength + 1}.`)
+  checkIds(sequences, replica.config)
+  const atOnce = Math.max(1, Math.floor(EVALUATION_TOKENS / sequenceLength))
+  let nats = 0
+  for (let from = 0; from < count; from += atOnce) {
+    const here = Math.min(atOnce, count - from)
+    const padded = new Uint16Array(atOnce * (sequenceLength + 1))
+    padded.set(sequences.subarray(from * (sequenceLength + 1), (from + here) * (sequenceLength + 1)))
+    const losses = await replica.open.guard(() => read(() => tokenLosses(replica, padded)))
+    for (const loss of losses.subarray(0, here * sequenceLength)) nats += loss
+  }
+  return { nats, tokens: count * sequenceLength }
+}
+
+function tokenLosses({ config, constants, optimiser }: Replica, sequences: Uint16Array): tf.Tensor1D {
+  const { inputs, targets } = toBatch(sequences, config.sequenceLength)
+  const tensors = optimiser.tensors()
+  const hidden = hiddenStates(tensors, inputs, constants) // [N, d]
+  return crossEntropies(hidden, named(tensors, config).embedding, targets) // [N]
+}
+
+/** The prompt and `options.tokens` more ids, each from the last `sequenceLength` ones before it. */
+export async function generate(
+  replica: Replica,
+  prompt: readonly number[],
+  options: GenerateOptions,
+): Promise<number[]> {
+  if (prompt.length === 0) throw badJob('A prompt needs at least one token id.')
+  checkIds(prompt, replica.config)
+  const uniform = randomFrom(options.seed)
+  const ids = [...prompt]
+  for (let n = 0; n < options.tokens; n++) {
+    const logits = await replica.open.guard(() => read(() => nextLogits(replica, ids)))
+    ids.push(sampleId(logits, options.temperature, options.topK, uniform()))
+  }
+  return ids
+}
+
+function nextLogits({ config, constants, optimiser }: Replica, ids: readonly number[]): tf.Tensor2D {
+  const context = ids.slice(-config.sequenceLength)
+  // What stands after the last id cannot be seen by it, so the padding's value does not matter.
+  const padded = new Int32Array(config.sequenceLength)
+  padded.set(context)
+  const tensors = optimiser.tensors()
+  const hidden = hiddenStates(tensors, tf.tensor1d(padded, 'int32'), constants) // [T, d]
+  const last = tf.slice(hidden, [context.length - 1, 0], [1, -1]) // [1, d]
+  return productWithTransposed(last, named(tensors, config).embedding) // [1, V]
+}
+
+/** Runs operations, reads their result (device → CPU), and frees everything. */
+async function read(make: () => tf.Tensor): Promise<Float32Array> {
+  const result = tf.tidy(make)
+  try {
+    return await result.data<'float32'>()
+  } finally {
+    result.dispose()
+  }
+}

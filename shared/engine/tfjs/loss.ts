@@ -1,0 +1,93 @@
+/**
+ * The tied output layer and its loss in one: logits = x·Eᵀ, mean cross entropy plus z-loss, and the gradients,
+ * made together a chunk of rows at a time so that the [rows, vocabulary] matrix exists once and only for the
+ * chunk. No one-hot matrix is ever made: the target's share of every gradient is a gather or a scatter of
+ * [rows, d]. (A float one-hot would also be wrong on wasm, which writes integer bits into it.)
+ */
+import * as tf from '@tensorflow/tfjs-core'
+import { Z_LOSS } from '../../model/config.ts'
+import { product, productWithTransposed, sumByIds, transposedProduct } from './ops.ts'
+
+/** Elements of logits made at once: 64 MiB; and rows, because of the webgpu softmax (see attention.ts). */
+const MOST_ELEMENTS = 2 ** 24
+const MOST_ROWS = 65_535
+
+export interface LossAndGradients {
+  /** Mean cross entropy in nats per token, a scalar; the z-loss is in the gradients only. */
+  readonly loss: tf.Scalar
+  readonly dx: tf.Tensor2D
+  readonly dEmbedding: tf.Tensor2D
+}
+
+interface Rows {
+  readonly x: tf.Tensor2D
+  readonly targets: tf.Tensor1D
+}
+
+/** x: [rows, d] after the final norm; embedding: [vocabulary, d]; targets: [rows]. */
+export function lossAndGradients(
+  x: tf.Tensor2D,
+  embedding: tf.Tensor2D,
+  targets: tf.Tensor1D,
+): LossAndGradients {
+  const total = x.shape[0]
+  const parts = chunksOf({ x, targets }, embedding.shape[0]).map((rows) =>
+    chunkGradients(rows, embedding, total),
+  )
+  return {
+    loss: tf.mul(sumAll(parts.map((p) => tf.sum(p.crossEntropy))), 1 / total),
+    dx: tf.concat(parts.map((p) => p.dx)),
+    dEmbedding: sumAll(parts.map((p) => p.dEmbedding)),
+  }
+}
+
+/** Cross entropy of every row in nats, [rows]. */
+export function crossEntropies(x: tf.Tensor2D, embedding: tf.Tensor2D, targets: tf.Tensor1D): tf.Tensor1D {
+  const parts = chunksOf({ x, targets }, embedding.shape[0]).map((rows) =>
+    tf.tidy(() => forward(rows, embedding).crossEntropy),
+  )
+  return tf.concat(parts)
+}
+
+function forward({ x, targets }: Rows, embedding: tf.Tensor2D) {
+  const logits = productWithTransposed(x, embedding) // [rows, V]
+  const p = tf.softmax(logits) // [rows, V]
+  // The likeliest probability is at least 1/V, so its logarithm is safe where the target's may be −∞.
+  const logSumExp = tf.sub<tf.Tensor1D>(tf.max(logits, 1), tf.log(tf.max(p, 1))) // [rows]
+  logits.dispose()
+  const chosen = tf.gather(embedding, targets) // [rows, d]
+  const targetLogit = tf.sum(tf.mul(x, chosen), 1) // [rows]
+  return { p, logSumExp, chosen, crossEntropy: tf.sub<tf.Tensor1D>(logSumExp, targetLogit) }
+}
+
+/**
+ * dlogits = (p·(1 + 2·z·logsumexp) − onehot(target)) / total. The factor of a row is applied on the side of width
+ * d, not on that of width V.
+ */
+function chunkGradients({ x, targets }: Rows, embedding: tf.Tensor2D, total: number) {
+  return tf.tidy(() => {
+    const { p, logSumExp, chosen, crossEntropy } = forward({ x, targets }, embedding)
+    const factor = tf.expandDims(tf.add(tf.mul(logSumExp, (2 * Z_LOSS) / total), 1 / total), 1) // [rows, 1]
+    const dx = tf.sub<tf.Tensor2D>(tf.mul(product(p, embedding), factor), tf.mul(chosen, 1 / total)) // [rows, d]
+    const towards = sumByIds(tf.mul<tf.Tensor2D>(x, 1 / total), targets, embedding.shape[0]) // [V, d]
+    const away = transposedProduct(p, tf.mul<tf.Tensor2D>(x, factor)) // [V, d]
+    return { crossEntropy, dx, dEmbedding: tf.sub<tf.Tensor2D>(away, towards) }
+  })
+}
+
+function chunksOf({ x, targets }: Rows, vocabulary: number): Rows[] {
+  const total = x.shape[0]
+  const most = Math.max(1, Math.min(MOST_ROWS, Math.floor(MOST_ELEMENTS / vocabulary)))
+  if (total <= most) return [{ x, targets }]
+  const list: Rows[] = []
+  for (let from = 0; from < total; from += most) {
+    const size = Math.min(most, total - from)
+    list.push({ x: tf.slice(x, [from, 0], [size, -1]), targets: tf.slice(targets, from, size) })
+  }
+  return list
+}
+
+/** One by one: webgpu's AddN binds every input at once and is silently wrong above seven. */
+function sumAll<T extends tf.Tensor>(parts: T[]): T {
+  return parts.reduce((a, b) => tf.add(a, b))
+}
