@@ -1,0 +1,185 @@
+/** The form that creates a run: sane defaults per preset, an estimate that follows the fields, faults by the field. */
+import { useId, useRef, useState } from 'preact/hooks'
+import { PRESET_NAMES, PRESETS, type PresetName } from '../../shared/model/config.ts'
+import { parameterCount } from '../../shared/model/layout.ts'
+import { bytes, compact, duration, integer } from '../ui/format.ts'
+import { Icon } from '../ui/Icon.tsx'
+import { Button, Fact, Notice } from '../ui/parts.tsx'
+import { strings } from '../ui/strings.ts'
+import { api, errorText } from './api.ts'
+import { checkForm, estimate, type Faults, type FieldName, formOf, type RunForm } from './runForm.ts'
+
+const words = strings.admin.form
+
+type TextField = Exclude<FieldName, 'preset'>
+
+const GROUPS: [title: string, fields: TextField[]][] = [
+  [words.model, ['name']],
+  [words.round, ['innerSteps', 'batchSize', 'replicas', 'quorum', 'deadlineSeconds', 'rounds']],
+  [words.optimiser, ['innerLearningRate', 'outerLearningRate', 'outerMomentum', 'seed']],
+]
+
+/** Fields that hold words; every other one brings up a keyboard with digits. */
+const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate']
+
+export function CreateRun() {
+  const [form, setForm] = useState<RunForm>(formOf('nano'))
+  const [tried, setTried] = useState(false)
+  const [busy, setBusy] = useState(false)
+  const [refusal, setRefusal] = useState<string | null>(null)
+  const element = useRef<HTMLFormElement>(null)
+  const checked = checkForm(form)
+  const faults: Faults = tried && !checked.ok ? checked.faults : {}
+
+  const submit = async () => {
+    setTried(true)
+    setRefusal(null)
+    if (!checked.ok) {
+      const first = Object.keys(form).find((field) => field in checked.faults)
+      element.current?.querySelector<HTMLInputElement>(`[name="${first}"]`)?.focus()
+      return
+    }
+    setBusy(true)
+    try {
+      await api.create(checked.config)
+    } catch (error) {
+      setRefusal(errorText(error))
+    } finally {
+      setBusy(false)
+    }
+  }
+  return (
+    <form
+      ref={element}
+      class="create"
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault()
+        void submit()
+      }}
+    >
+      {GROUPS.map(([title, fields]) => (
+        <fieldset key={title} class="create-group">
+          <legend>{title}</legend>
+          {title === words.model && (
+            <PresetField form={form} onChange={(preset) => setForm(formOf(preset))} />
+          )}
+          {fields.map((field) => (
+            <Field
+              key={field}
+              field={field}
+              value={form[field]}
+              fault={faults[field]}
+              onInput={(value) => setForm({ ...form, [field]: value })}
+            />
+          ))}
+        </fieldset>
+      ))}
+      <Estimate form={form} />
+      <div class="create-end">
+        {Object.keys(faults).length > 0 && <Complaint text={words.check} />}
+        {refusal !== null && <Complaint text={refusal} />}
+        <Button kind="primary" type="submit" disabled={busy}>
+          {busy ? words.creating : words.create}
+        </Button>
+      </div>
+    </form>
+  )
+}
+
+function Complaint({ text }: { text: string }) {
+  return (
+    <Notice tone="danger" icon="late">
+      <p role="alert">{text}</p>
+    </Notice>
+  )
+}
+
+function PresetField({ form, onChange }: { form: RunForm; onChange(preset: PresetName): void }) {
+  const id = useId()
+  const chosen = PRESETS[form.preset]
+  return (
+    <div class="field field-wide">
+      <label for={id}>{words.preset}</label>
+      <select
+        id={id}
+        class="input"
+        value={form.preset}
+        aria-describedby={`${id}-hint`}
+        onChange={(event) => {
+          const preset = PRESET_NAMES.find((name) => name === event.currentTarget.value)
+          if (preset !== undefined) onChange(preset)
+        }}
+      >
+        {PRESET_NAMES.map((name) => (
+          <option key={name} value={name}>
+            {name}
+          </option>
+        ))}
+      </select>
+      <p id={`${id}-hint`} class="hint">
+        {words.presetOption({
+          name: form.preset,
+          parameters: compact(parameterCount(chosen)),
+          layers: integer(chosen.layers),
+          width: integer(chosen.dModel),
+          sequence: integer(chosen.sequenceLength),
+        })}
+      </p>
+    </div>
+  )
+}
+
+interface FieldProps {
+  field: TextField
+  value: string
+  fault: string | undefined
+  onInput(value: string): void
+}
+
+function Field({ field, value, fault, onInput }: FieldProps) {
+  const id = useId()
+  return (
+    <div class="field">
+      <label for={id}>{words[field]}</label>
+      <input
+        id={id}
+        name={field}
+        class="input"
+        type="text"
+        inputMode={WORDS.includes(field) ? 'text' : 'decimal'}
+        autocomplete="off"
+        value={value}
+        aria-invalid={fault !== undefined}
+        aria-describedby={fault === undefined ? `${id}-hint` : `${id}-fault ${id}-hint`}
+        onInput={(event) => onInput(event.currentTarget.value)}
+      />
+      {fault !== undefined && (
+        <p id={`${id}-fault`} class="fault">
+          <Icon name="late" />
+          {fault}
+        </p>
+      )}
+      <p id={`${id}-hint`} class="hint">
+        {words[`${field}Hint`]}
+      </p>
+    </div>
+  )
+}
+
+function Estimate({ form }: { form: RunForm }) {
+  const numbers = estimate(form)
+  return (
+    <section class="create-estimate">
+      <h3>{words.estimate}</h3>
+      <dl class="facts">
+        <Fact label={words.parameters}>{compact(numbers.parameters)}</Fact>
+        <Fact label={words.upload}>{bytes(numbers.uploadBytes)}</Fact>
+        <Fact label={words.download}>{bytes(numbers.downloadBytes)}</Fact>
+        <Fact label={words.tokensRound}>{compact(numbers.tokensPerRound)}</Fact>
+        <Fact label={words.tokensAll}>{compact(numbers.tokensInAll)}</Fact>
+        <Fact label={words.longest}>{duration(numbers.longest)}</Fact>
+      </dl>
+    </section>
+  )
+}

@@ -1,0 +1,52 @@
+/** Every merged round with its losses, bytes and outer step, newest first. */
+import type { RoundSummary } from '../../shared/protocol/run.ts'
+import { bytes, compact, integer, loss, moment, significant } from '../ui/format.ts'
+import { Table } from '../ui/parts.tsx'
+import { strings } from '../ui/strings.ts'
+
+const words = strings.admin.rounds
+
+const COLUMNS = [
+  { name: words.columns.round },
+  { name: words.columns.time, numeric: true },
+  { name: words.columns.volunteers, numeric: true },
+  { name: words.columns.tokens, numeric: true },
+  { name: words.columns.train, numeric: true },
+  { name: words.columns.val, numeric: true },
+  { name: words.columns.bits, numeric: true },
+  { name: words.columns.seconds, numeric: true },
+  { name: words.columns.up, numeric: true },
+  { name: words.columns.down, numeric: true },
+  { name: words.columns.rate, numeric: true },
+]
+
+export function Rounds({ rounds, now }: { rounds: readonly RoundSummary[]; now: number }) {
+  return (
+    <section class="card" id="rounds">
+      <h2>{`${words.title} (${integer(rounds.length)})`}</h2>
+      <Table caption={words.title} columns={COLUMNS} empty={rounds.length === 0 ? words.none : undefined}>
+        {rounds.map((round) => (
+          <Row key={round.round} round={round} now={now} />
+        ))}
+      </Table>
+    </section>
+  )
+}
+
+function Row({ round, now }: { round: RoundSummary; now: number }) {
+  return (
+    <tr data-round={round.round}>
+      <th scope="row">{integer(round.round)}</th>
+      <td class="numeric">{moment(round.closedAt, now)}</td>
+      <td class="numeric">{integer(round.replicas)}</td>
+      <td class="numeric">{compact(round.tokens)}</td>
+      <td class="numeric">{loss(round.trainLoss)}</td>
+      <td class="numeric">{loss(round.valLoss)}</td>
+      <td class="numeric">{loss(round.bitsPerByte)}</td>
+      <td class="numeric">{significant(round.seconds)}</td>
+      <td class="numeric">{bytes(round.bytesUp)}</td>
+      <td class="numeric">{bytes(round.bytesDown)}</td>
+      <td class="numeric">{significant(round.outerLearningRate)}</td>
+    </tr>
+  )
+}

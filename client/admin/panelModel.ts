@@ -1,0 +1,46 @@
+/** Judgements about an AdminView, pure: which actions make sense, sums, what a row is called. */
+import type { AdminView, ContributionRow, RunAction, VolunteerRow } from '../../shared/protocol/admin.ts'
+import type { VolunteerState } from '../../shared/protocol/messages.ts'
+import type { RunView } from '../../shared/protocol/run.ts'
+
+const ALLOWED: Record<RunView['status'], readonly RunAction[]> = {
+  preparing: ['end'],
+  ready: ['start', 'end'],
+  running: ['pause', 'end'],
+  paused: ['resume', 'end'],
+  completed: [],
+  ended: [],
+  failed: ['end'],
+}
+
+export const isAllowed = (action: RunAction, status: RunView['status']) => ALLOWED[status].includes(action)
+
+/** A finished run leaves room for the next one. */
+export const mayCreate = (run: RunView | null) =>
+  run === null || run.status === 'completed' || run.status === 'ended' || run.status === 'failed'
+
+export type RowState = VolunteerState | 'away' | 'removed'
+
+export function rowState(row: VolunteerRow): RowState {
+  if (row.removed !== null) return 'removed'
+  return row.connected ? row.state : 'away'
+}
+
+/** Volunteers at work and their speed together; null when none is at work. */
+export function speedNow(volunteers: AdminView['volunteers']): {
+  training: number
+  tokensPerSecond: number | null
+} {
+  const training = volunteers.filter((row) => rowState(row) === 'training')
+  const rates = training.map((row) => row.tokensPerSecond).filter((rate) => rate !== null)
+  return {
+    training: training.length,
+    tokensPerSecond: rates.length === 0 ? null : rates.reduce((sum, rate) => sum + rate, 0),
+  }
+}
+
+export const CONTRIBUTION_FILTERS = ['all', 'accepted', 'rejected'] as const
+export type ContributionFilter = (typeof CONTRIBUTION_FILTERS)[number]
+
+export const filterContributions = (rows: readonly ContributionRow[], filter: ContributionFilter) =>
+  filter === 'all' ? [...rows] : rows.filter((row) => row.result === filter)

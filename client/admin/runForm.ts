@@ -1,0 +1,128 @@
+/**
+ * The form that creates a run, without its inputs: text in every field, from defaults to a checked RunConfig or a
+ * sentence for each field that will not do, and the estimate beside it.
+ */
+import type { z } from 'zod'
+import { PRESETS, type PresetName } from '../../shared/model/config.ts'
+import { parameterCount } from '../../shared/model/layout.ts'
+import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
+import { type RunConfig, runConfigSchema } from '../../shared/protocol/run.ts'
+import { significant } from '../ui/format.ts'
+import { strings } from '../ui/strings.ts'
+
+export type FieldName = keyof RunConfig
+/** What stands in the inputs. */
+export type RunForm = Record<FieldName, string> & { preset: PresetName }
+export type Faults = Partial<Record<FieldName, string>>
+
+const words = strings.admin.faults
+
+export function formOf(preset: PresetName): RunForm {
+  const config = defaultRunConfig(preset)
+  const text = (field: FieldName) => String(config[field])
+  return {
+    preset,
+    name: text('name'),
+    innerSteps: text('innerSteps'),
+    batchSize: text('batchSize'),
+    replicas: text('replicas'),
+    quorum: text('quorum'),
+    deadlineSeconds: text('deadlineSeconds'),
+    rounds: text('rounds'),
+    innerLearningRate: text('innerLearningRate'),
+    outerLearningRate: text('outerLearningRate'),
+    outerMomentum: text('outerMomentum'),
+    seed: text('seed'),
+  }
+}
+
+const toNumber = (text: string) => (text.trim() === '' ? Number.NaN : Number(text))
+
+/** The form as a config that nobody has checked. */
+function rawConfig(form: RunForm): Record<FieldName, unknown> {
+  const outer = form.outerLearningRate.trim()
+  return {
+    name: form.name,
+    preset: form.preset,
+    innerSteps: toNumber(form.innerSteps),
+    batchSize: toNumber(form.batchSize),
+    replicas: toNumber(form.replicas),
+    quorum: toNumber(form.quorum),
+    deadlineSeconds: toNumber(form.deadlineSeconds),
+    rounds: toNumber(form.rounds),
+    innerLearningRate: toNumber(form.innerLearningRate),
+    outerLearningRate: outer.toLowerCase() === 'auto' ? 'auto' : toNumber(outer),
+    outerMomentum: toNumber(form.outerMomentum),
+    seed: form.seed,
+  }
+}
+
+type Issue = z.core.$ZodIssue
+
+function faultText(field: FieldName, issue: Issue): string {
+  if (field === 'outerLearningRate') return words.autoOrNumber
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.expected === 'int' ? words.whole : words.number
+    case 'too_small':
+      if (issue.origin === 'string') return words.missing
+      return (issue.inclusive === false ? words.moreThan : words.atLeast)(significantOrWhole(issue.minimum))
+    case 'too_big':
+      return (issue.origin === 'string' ? words.characters : words.atMost)(significantOrWhole(issue.maximum))
+    case 'custom':
+      return field === 'quorum' ? words.quorum : issue.message
+    default:
+      return issue.message
+  }
+}
+
+const significantOrWhole = (limit: number | bigint) =>
+  Number.isInteger(Number(limit)) ? Number(limit).toLocaleString('en') : significant(Number(limit))
+
+export type Checked = { ok: true; config: RunConfig } | { ok: false; faults: Faults }
+
+/** All faults at once, the first sentence per field. */
+export function checkForm(form: RunForm): Checked {
+  const parsed = runConfigSchema.safeParse(rawConfig(form))
+  if (parsed.success) return { ok: true, config: parsed.data }
+  const faults: Faults = {}
+  for (const issue of parsed.error.issues) {
+    const field = issue.path[0]
+    if (isField(form, field)) faults[field] ??= faultText(field, issue)
+  }
+  // zod leaves a refinement out while a field is wrong; the reader should not have to submit twice.
+  const raw = rawConfig(form)
+  if (Number(raw.quorum) > Number(raw.replicas)) faults.quorum ??= words.quorum
+  return { ok: false, faults }
+}
+
+const isField = (form: RunForm, field: unknown): field is FieldName =>
+  typeof field === 'string' && field in form
+
+export interface Estimate {
+  readonly parameters: number
+  readonly uploadBytes: number
+  /** Weights travel as 32-bit floats. */
+  readonly downloadBytes: number
+  readonly tokensPerRound: number
+  readonly tokensInAll: number
+  /** Milliseconds if every round lasts to its deadline. */
+  readonly longest: number
+}
+
+/** Unknown parts are NaN and read as "–". */
+export function estimate(form: RunForm): Estimate {
+  const model = PRESETS[form.preset]
+  const parameters = parameterCount(model)
+  const steps = toNumber(form.innerSteps) * toNumber(form.batchSize)
+  const tokensPerRound = steps * model.sequenceLength * toNumber(form.replicas)
+  const rounds = toNumber(form.rounds)
+  return {
+    parameters,
+    uploadBytes: 2 * parameters,
+    downloadBytes: 4 * parameters,
+    tokensPerRound,
+    tokensInAll: tokensPerRound * rounds,
+    longest: toNumber(form.deadlineSeconds) * 1_000 * rounds,
+  }
+}

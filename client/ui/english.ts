@@ -1,0 +1,83 @@
+/** The English table. It is one object, written in two parts so that each page's sentences can be read at once. */
+import { adminEnglish } from './englishAdmin.ts'
+import { volunteerEnglish } from './englishVolunteer.ts'
+import { count } from './format.ts'
+
+export const english = {
+  appName: 'Potluck',
+  unknown: '–',
+  theme: { legend: 'Theme', system: 'System', light: 'Light', dark: 'Dark' },
+  backend: { webgpu: 'WebGPU', webgl: 'WebGL', wasm: 'WebAssembly' },
+  hardware: { webgpu: 'GPU', webgl: 'GPU', wasm: 'CPU' },
+  runStatus: {
+    preparing: 'Preparing',
+    ready: 'Ready to start',
+    running: 'Running',
+    paused: 'Paused',
+    completed: 'Completed',
+    ended: 'Ended',
+    failed: 'Failed',
+  },
+  phase: { gathering: 'Gathering', training: 'Training', merging: 'Merging' },
+  rejection: {
+    'unknown-lease': 'its lease is not known',
+    'not-your-lease': 'the lease belongs to another volunteer',
+    stale: 'it came after the round closed',
+    duplicate: 'another update for the same lease was already in',
+    'wrong-length': 'its length does not match the model',
+    'hash-mismatch': 'it was damaged on the way',
+    'not-finite': 'it held invalid numbers, often a graphics-driver fault',
+    'too-large-step': 'it moved the model implausibly far',
+    'bad-steps': 'its number of steps does not match the lease',
+    removed: 'the operator had removed the volunteer',
+  },
+  chart: {
+    title: 'Loss',
+    heldOut: 'Held-out',
+    training: 'Training',
+    unit: 'Cross entropy, nats per token: lower is better. Across: accepted tokens.',
+    scaleFull: 'Linear scale, full range.',
+    scaleClipped: 'Linear scale; the steep start is cut off.',
+    scaleLog: 'Logarithmic scale.',
+    showTable: 'Table',
+    showChart: 'Chart',
+    csv: 'CSV',
+    log: 'Log scale',
+    fullRange: 'Full range',
+    hint: 'Point at the chart, or focus it and press the arrow keys, to read one round.',
+    label: 'Loss by accepted tokens. Arrow keys move from round to round, Escape leaves.',
+    caption: 'Loss by round, newest first',
+    page: (first: string, last: string, all: string) => `${first} to ${last} of ${all}`,
+    newer: 'Newer',
+    older: 'Older',
+    columns: {
+      round: 'Round',
+      tokens: 'Tokens',
+      heldOut: 'Held-out loss',
+      training: 'Training loss',
+      replicas: 'Updates',
+      closed: 'Closed',
+    },
+    untrained: 'Untrained',
+    empty: 'No round has finished yet. The first point comes after round 1.',
+    emptyBy: (time: string) =>
+      `No round has finished yet. The first point comes after round 1, about ${time}.`,
+    summaryNone: 'No round has finished yet.',
+    summaryFirst: (loss: string) =>
+      `The untrained model's held-out loss is ${loss}. No round has finished yet.`,
+    summary: (loss: string, rounds: number) => `Held-out loss ${loss} after ${count(rounds, 'round')}.`,
+    summaryFrom: (loss: string, change: string, from: string, rounds: number) =>
+      `Held-out loss ${loss}, ${change} from ${from} untrained, ${count(rounds, 'round')}.`,
+    summaryTraining: (loss: string, rounds: number) =>
+      `Training loss ${loss} after ${count(rounds, 'round')}; held-out loss is not measured yet.`,
+    down: (by: string) => `down ${by}`,
+    up: (by: string) => `up ${by}`,
+    unchanged: 'unchanged',
+    point: (p: { name: string; tokens: string; heldOut: string; training: string; more: string }) =>
+      `${p.name}: ${p.tokens} tokens, held-out ${p.heldOut}, training ${p.training}${p.more}`,
+    pointMore: (replicas: number, time: string) => `, ${count(replicas, 'update')}, ${time}`,
+  },
+  round: (round: string) => `Round ${round}`,
+  volunteer: volunteerEnglish,
+  admin: adminEnglish,
+}

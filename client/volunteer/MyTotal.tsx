@@ -1,0 +1,47 @@
+/** What this person has given, and with what: steps, tokens, contributions, backend and why it was chosen. */
+import type { BackendChoice, SwarmView } from '../swarm/view.ts'
+import { compact, integer, tokensPerSecond } from '../ui/format.ts'
+import { Fact } from '../ui/parts.tsx'
+import { strings } from '../ui/strings.ts'
+
+const words = strings.volunteer.running
+
+export function MyTotal({ view }: { view: SwarmView }) {
+  const { me, backend } = view
+  return (
+    <section class="card my-total">
+      <h2>{words.totalTitle}</h2>
+      <dl class="facts">
+        <Fact label={words.contributions} testid="my-accepted" value={me.acceptedContributions}>
+          {integer(me.acceptedContributions)}
+        </Fact>
+        <Fact label={words.tokens}>{compact(me.tokens)}</Fact>
+        <Fact label={words.steps} testid="my-steps" value={me.steps}>
+          {integer(me.steps)}
+        </Fact>
+        <Fact label={words.backend} testid="backend" value={backend?.backend ?? ''}>
+          {backend === null ? strings.unknown : strings.backend[backend.backend]}
+        </Fact>
+      </dl>
+      {backend !== null && backend.measurements.length > 0 && <Measurements choice={backend} />}
+      {me.name !== null && <p class="muted small">{words.totalName(me.name)}</p>}
+    </section>
+  )
+}
+
+function Measurements({ choice }: { choice: BackendChoice }) {
+  return (
+    <details class="measurements">
+      <summary>{words.why}</summary>
+      <ul>
+        {choice.measurements.map((one) => (
+          <li key={one.backend}>
+            {one.tokensPerSecond === null
+              ? words.notMeasured(strings.backend[one.backend], one.note)
+              : words.measured(strings.backend[one.backend], tokensPerSecond(one.tokensPerSecond), one.note)}
+          </li>
+        ))}
+      </ul>
+    </details>
+  )
+}

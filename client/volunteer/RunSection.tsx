@@ -1,0 +1,51 @@
+/** The run everyone works on: its round, who is here, how far this round is, and the loss so far. */
+import type { RunView } from '../../shared/protocol/run.ts'
+import { now, toLocal } from '../ui/clock.ts'
+import { clock, countdown, integer } from '../ui/format.ts'
+import { LossChart } from '../ui/LossChart.tsx'
+import { Fact } from '../ui/parts.tsx'
+import { RunPill } from '../ui/RunPill.tsx'
+import { strings } from '../ui/strings.ts'
+
+const words = strings.volunteer.running
+
+export function RunSection({ run }: { run: RunView | null }) {
+  if (run === null) {
+    return (
+      <section class="card">
+        <h2>{words.runTitle}</h2>
+        <p class="muted">{words.runNone}</p>
+      </section>
+    )
+  }
+  const deadline = toLocal(run.deadlineAt)
+  return (
+    <section class="card">
+      <div class="head">
+        <h2>{`${words.runTitle}: ${run.config.name}`}</h2>
+        <RunPill status={run.status} />
+      </div>
+      <dl class="facts run-facts">
+        <Fact
+          label={words.runRound}
+          note={words.runOf(integer(run.config.rounds))}
+          testid="run-round"
+          value={run.round}
+        >
+          {integer(Math.min(run.round, run.config.rounds))}
+        </Fact>
+        <Fact label={words.runIn} note={words.runNeeded(integer(run.config.replicas))}>
+          {integer(run.accepted)}
+        </Fact>
+        <Fact label={words.nextRoundEnds}>
+          {deadline === null ? strings.unknown : <span role="timer">{countdown(deadline - now.value)}</span>}
+        </Fact>
+        <Fact label={words.runVolunteers}>{integer(run.present)}</Fact>
+      </dl>
+      <LossChart
+        run={run}
+        empty={deadline === null ? strings.chart.empty : strings.chart.emptyBy(clock(deadline))}
+      />
+    </section>
+  )
+}

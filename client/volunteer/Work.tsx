@@ -1,0 +1,43 @@
+/** From the click on: status strip, my round, receipts, my total, the run, samples, what happened. */
+import type { SwarmControls, SwarmView } from '../swarm/view.ts'
+import { clock } from '../ui/format.ts'
+import { Notice } from '../ui/parts.tsx'
+import { strings } from '../ui/strings.ts'
+import { MyRound } from './MyRound.tsx'
+import { MyTotal } from './MyTotal.tsx'
+import { Receipts } from './Receipts.tsx'
+import { RunSection } from './RunSection.tsx'
+import { Samples } from './Samples.tsx'
+import { StateLog } from './StateLog.tsx'
+import { StatusStrip } from './StatusStrip.tsx'
+import type { StateText } from './stateText.ts'
+
+interface WorkProps {
+  view: SwarmView
+  told: StateText
+  controls: SwarmControls
+}
+
+export function Work({ view, told, controls }: WorkProps) {
+  const words = strings.volunteer.running
+  const stale = !view.connected && view.asOf !== null && view.state.kind !== 'stopped'
+  return (
+    <div class="work">
+      <h1 class="visually-hidden">{words.statusTitle}</h1>
+      <StatusStrip view={view} told={told} controls={controls} />
+      {stale && (
+        <Notice tone="warn" icon="offline">
+          <p>{words.stale(clock(view.asOf))}</p>
+        </Notice>
+      )}
+      <div class="work-mine">
+        <MyRound view={view} />
+        <Receipts receipts={view.receipts} />
+        <MyTotal view={view} />
+      </div>
+      <RunSection run={view.run} />
+      <Samples run={view.run} />
+      <StateLog log={view.log} />
+    </div>
+  )
+}
