@@ -4,6 +4,7 @@
  * the batch; when they are large they are made again in the backward pass instead of being kept.
  */
 import * as tf from '@tensorflow/tfjs-core'
+import type { Kernels } from './kernels.ts'
 
 /**
  * Rows one softmax call may have. The webgpu backend dispatches a row per workgroup without a bound check and
@@ -17,6 +18,9 @@ const MOST_ELEMENTS = 2 ** 24
 const MOST_KEPT = 2 ** 23
 /** Far below any score, yet its sum with one is finite. */
 const MASKED = -1e9
+
+/** Queries, keys and values, each [B·heads, T, headDim]. */
+export type Heads = [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D]
 
 export type Attended = {
   /** [B·heads, T, headDim] */
@@ -33,14 +37,14 @@ export function causalMask(length: number): tf.Tensor3D {
 }
 
 /** Queries carry the 1/√headDim already. */
-export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, mask: tf.Tensor3D): Attended {
+export function attention(kernels: Kernels, [q, k, v]: Heads, mask: tf.Tensor3D): Attended {
   const length = q.shape[1]
   const keep = q.shape[0] * length * length <= MOST_KEPT
   const probabilities: tf.Tensor3D[] = []
   const outs = chunks(q.shape[0], length).map(([from, size]) => {
-    const p = softmaxScores(part(q, from, size), part(k, from, size), mask) // [heads, T, T]
+    const p = softmaxScores(kernels, part(q, from, size), part(k, from, size), mask) // [heads, T, T]
     if (keep) probabilities.push(p)
-    const out: tf.Tensor3D = tf.matMul(p, part(v, from, size)) // [heads, T, headDim]
+    const out: tf.Tensor3D = kernels.products(p, part(v, from, size)) // [heads, T, headDim]
     if (!keep) p.dispose()
     return out
   })
@@ -48,27 +52,24 @@ export function attention(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, mask: 
 }
 
 export function attentionBackward(
+  kernels: Kernels,
   dOut: tf.Tensor3D,
-  [q, k, v]: readonly [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D],
+  [q, k, v]: Heads,
   mask: tf.Tensor3D,
   kept: readonly tf.Tensor3D[],
 ) {
   const parts = chunks(q.shape[0], q.shape[1]).map(([from, size], i) =>
     tf.tidy(() => {
-      const [qs, ks, vs, ds] = [
-        part(q, from, size),
-        part(k, from, size),
-        part(v, from, size),
-        part(dOut, from, size),
-      ]
-      const p = kept[i] ?? softmaxScores(qs, ks, mask) // [heads, T, T]
-      const dp = tf.matMul(ds, swapLast(vs)) // [heads, T, T]
+      const [qs, ks, vs] = [part(q, from, size), part(k, from, size), part(v, from, size)]
+      const ds = part(dOut, from, size) // [heads, T, headDim]
+      const p = kept[i] ?? softmaxScores(kernels, qs, ks, mask) // [heads, T, T]
+      const dp = kernels.productsWithTransposed(ds, vs) // [heads, T, T]
       const weighted = tf.mul(dp, p)
       const dScores = tf.sub<tf.Tensor3D>(weighted, tf.mul(p, tf.sum(weighted, 2, true)))
       return {
-        dq: tf.matMul<tf.Tensor3D>(dScores, ks), // [heads, T, headDim]
-        dk: tf.matMul<tf.Tensor3D>(swapLast(dScores), qs),
-        dv: tf.matMul<tf.Tensor3D>(swapLast(p), ds),
+        dq: kernels.products(dScores, ks), // [heads, T, headDim]
+        dk: kernels.transposedProducts(dScores, qs),
+        dv: kernels.transposedProducts(p, ds),
       }
     }),
   )
@@ -79,11 +80,9 @@ export function attentionBackward(
   }
 }
 
-function softmaxScores(q: tf.Tensor3D, k: tf.Tensor3D, mask: tf.Tensor3D): tf.Tensor3D {
-  return tf.tidy(() => tf.softmax(tf.add<tf.Tensor3D>(tf.matMul(q, swapLast(k)), mask)))
+function softmaxScores(kernels: Kernels, q: tf.Tensor3D, k: tf.Tensor3D, mask: tf.Tensor3D): tf.Tensor3D {
+  return tf.tidy(() => tf.softmax(tf.add<tf.Tensor3D>(kernels.productsWithTransposed(q, k), mask)))
 }
-
-const swapLast = (x: tf.Tensor3D): tf.Tensor3D => tf.transpose(x, [0, 2, 1])
 
 /** [first head, number of heads] of each chunk. */
 function chunks(heads: number, length: number): [number, number][] {

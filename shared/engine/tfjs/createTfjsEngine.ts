@@ -9,9 +9,11 @@ import { hostAdamW } from './adamw.ts'
 import { openBackend, type WasmPaths } from './backend.ts'
 import { badJob, checkJob, checkLength } from './checks.ts'
 import { deviceAdamW } from './deviceAdamW.ts'
+import { heapKernels } from './heapKernels.ts'
 import { evaluate, generate } from './infer.ts'
 import { disposeConstants, makeConstants } from './model.ts'
 import { makePace } from './pace.ts'
+import { plainKernels } from './plainKernels.ts'
 import type { Replica } from './replica.ts'
 import { train } from './train.ts'
 
@@ -31,7 +33,8 @@ export async function createTfjsEngine({ backend, config, wasmPaths }: TfjsEngin
   const open = await openBackend(backend, wasmPaths)
   const layout = parameterLayout(config)
   const optimiser = backend === 'wasm' ? hostAdamW(layout) : deviceAdamW(layout)
-  const replica: Replica = { config, open, optimiser, constants: makeConstants(config) }
+  const kernels = backend === 'wasm' ? heapKernels : plainKernels
+  const replica: Replica = { config, open, optimiser, constants: makeConstants(config, kernels) }
   const pace = makePace()
   let training = false
   return {

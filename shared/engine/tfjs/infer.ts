@@ -5,7 +5,6 @@ import type { Evaluation, GenerateOptions } from '../engine.ts'
 import { badJob, checkIds } from './checks.ts'
 import { crossEntropies } from './loss.ts'
 import { hiddenStates } from './model.ts'
-import { productWithTransposed } from './ops.ts'
 import { named } from './parameters.ts'
 import type { Replica } from './replica.ts'
 import { sampleId } from './sample.ts'
@@ -37,7 +36,7 @@ function tokenLosses({ config, constants, optimiser }: Replica, sequences: Uint1
   const { inputs, targets } = toBatch(sequences, config.sequenceLength)
   const tensors = optimiser.tensors()
   const hidden = hiddenStates(tensors, inputs, constants) // [N, d]
-  return crossEntropies(hidden, named(tensors, config).embedding, targets) // [N]
+  return crossEntropies(constants.kernels, hidden, named(tensors, config).embedding, targets) // [N]
 }
 
 /** The prompt and `options.tokens` more ids, each from the last `sequenceLength` ones before it. */
@@ -65,7 +64,7 @@ function nextLogits({ config, constants, optimiser }: Replica, ids: readonly num
   const tensors = optimiser.tensors()
   const hidden = hiddenStates(tensors, tf.tensor1d(padded, 'int32'), constants) // [T, d]
   const last = tf.slice(hidden, [context.length - 1, 0], [1, -1]) // [1, d]
-  return productWithTransposed(last, named(tensors, config).embedding) // [1, V]
+  return constants.kernels.productWithTransposed(last, named(tensors, config).embedding) // [1, V]
 }
 
 /** Runs operations, reads their result (device → CPU), and frees everything. */

@@ -6,7 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { Z_LOSS } from '../../model/config.ts'
-import { product, productWithTransposed, sumByIds, transposedProduct } from './ops.ts'
+import type { Kernels } from './kernels.ts'
 
 /** Elements of logits made at once: 64 MiB; and rows, because of the webgpu softmax (see attention.ts). */
 const MOST_ELEMENTS = 2 ** 24
@@ -26,13 +26,14 @@ interface Rows {
 
 /** x: [rows, d] after the final norm; embedding: [vocabulary, d]; targets: [rows]. */
 export function lossAndGradients(
+  kernels: Kernels,
   x: tf.Tensor2D,
   embedding: tf.Tensor2D,
   targets: tf.Tensor1D,
 ): LossAndGradients {
   const total = x.shape[0]
   const parts = chunksOf({ x, targets }, embedding.shape[0]).map((rows) =>
-    chunkGradients(rows, embedding, total),
+    chunkGradients(kernels, rows, embedding, total),
   )
   return {
     loss: tf.mul(sumAll(parts.map((p) => tf.sum(p.crossEntropy))), 1 / total),
@@ -42,20 +43,25 @@ export function lossAndGradients(
 }
 
 /** Cross entropy of every row in nats, [rows]. */
-export function crossEntropies(x: tf.Tensor2D, embedding: tf.Tensor2D, targets: tf.Tensor1D): tf.Tensor1D {
+export function crossEntropies(
+  kernels: Kernels,
+  x: tf.Tensor2D,
+  embedding: tf.Tensor2D,
+  targets: tf.Tensor1D,
+): tf.Tensor1D {
   const parts = chunksOf({ x, targets }, embedding.shape[0]).map((rows) =>
-    tf.tidy(() => forward(rows, embedding).crossEntropy),
+    tf.tidy(() => forward(kernels, rows, embedding).crossEntropy),
   )
   return tf.concat(parts)
 }
 
-function forward({ x, targets }: Rows, embedding: tf.Tensor2D) {
-  const logits = productWithTransposed(x, embedding) // [rows, V]
+function forward(kernels: Kernels, { x, targets }: Rows, embedding: tf.Tensor2D) {
+  const logits = kernels.productWithTransposed(x, embedding) // [rows, V]
   const p = tf.softmax(logits) // [rows, V]
   // The likeliest probability is at least 1/V, so its logarithm is safe where the target's may be −∞.
   const logSumExp = tf.sub<tf.Tensor1D>(tf.max(logits, 1), tf.log(tf.max(p, 1))) // [rows]
   logits.dispose()
-  const chosen = tf.gather(embedding, targets) // [rows, d]
+  const chosen = kernels.rowsOf(embedding, targets) // [rows, d]
   const targetLogit = tf.sum(tf.mul(x, chosen), 1) // [rows]
   return { p, logSumExp, chosen, crossEntropy: tf.sub<tf.Tensor1D>(logSumExp, targetLogit) }
 }
@@ -64,13 +70,13 @@ function forward({ x, targets }: Rows, embedding: tf.Tensor2D) {
  * dlogits = (p·(1 + 2·z·logsumexp) − onehot(target)) / total. The factor of a row is applied on the side of width
  * d, not on that of width V.
  */
-function chunkGradients({ x, targets }: Rows, embedding: tf.Tensor2D, total: number) {
+function chunkGradients(kernels: Kernels, { x, targets }: Rows, embedding: tf.Tensor2D, total: number) {
   return tf.tidy(() => {
-    const { p, logSumExp, chosen, crossEntropy } = forward({ x, targets }, embedding)
+    const { p, logSumExp, chosen, crossEntropy } = forward(kernels, { x, targets }, embedding)
     const factor = tf.expandDims(tf.add(tf.mul(logSumExp, (2 * Z_LOSS) / total), 1 / total), 1) // [rows, 1]
-    const dx = tf.sub<tf.Tensor2D>(tf.mul(product(p, embedding), factor), tf.mul(chosen, 1 / total)) // [rows, d]
-    const towards = sumByIds(tf.mul<tf.Tensor2D>(x, 1 / total), targets, embedding.shape[0]) // [V, d]
-    const away = transposedProduct(p, tf.mul<tf.Tensor2D>(x, factor)) // [V, d]
+    const dx = tf.sub<tf.Tensor2D>(tf.mul(kernels.product(p, embedding), factor), tf.mul(chosen, 1 / total)) // [rows, d]
+    const towards = kernels.sumByIds(tf.mul<tf.Tensor2D>(x, 1 / total), targets, embedding.shape[0]) // [V, d]
+    const away = kernels.transposedProduct(p, tf.mul<tf.Tensor2D>(x, factor)) // [V, d]
     return { crossEntropy, dx, dEmbedding: tf.sub<tf.Tensor2D>(away, towards) }
   })
 }

@@ -2,7 +2,7 @@
 import type { ModelConfig } from '../../model/config.ts'
 import type { Optimiser } from './adamw.ts'
 import type { OpenBackend } from './backend.ts'
-import type { Constants } from './model.ts'
+import type { Constants } from './block.ts'
 
 export interface Replica {
   readonly config: ModelConfig

@@ -1,20 +1,7 @@
-/** Rearrangements that compute nothing: columns side by side, heads apart and together, the rotary tables. */
+/** Heads apart and together, and the tables of the rotary embedding. */
 import * as tf from '@tensorflow/tfjs-core'
 import { type ModelConfig, ROPE_BASE } from '../../model/config.ts'
-import type { Rotation } from './ops.ts'
-
-/** Matrices side by side: one wide product is faster than several narrow ones. */
-export function besides(...parts: tf.Tensor2D[]): tf.Tensor2D {
-  return tf.concat(parts, 1)
-}
-
-/** The inverse of `besides` for `Count` equal parts. */
-export function splitColumns<Count extends 2 | 3>(x: tf.Tensor2D, count: Count) {
-  // tf.split returns exactly `count` tensors; its type only says "some".
-  return tf.split(x, count, 1) as unknown as Count extends 2
-    ? [tf.Tensor2D, tf.Tensor2D]
-    : [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D]
-}
+import type { Rotation } from './kernels.ts'
 
 /** Rows of all heads → [B·H, T, D]. `x` is [N, d] or [N·H, D], the same numbers in the same order. */
 export function toHeads(x: tf.Tensor2D, { sequenceLength, heads, headDim }: ModelConfig): tf.Tensor3D {

@@ -1,0 +1,71 @@
+/**
+ * The differentiable pieces of the model that know nothing of it, each as a forward function and the backward
+ * one beside it. Two implementations: plainKernels.ts in TensorFlow.js operations, right on every backend, and
+ * heapKernels.ts for what its wasm backend lacks or does slowly. There is no gradient tape: model.ts calls the
+ * backward functions itself, last first, which keeps memory and operations in sight.
+ */
+import type * as tf from '@tensorflow/tfjs-core'
+
+/** What a LayerNorm keeps for its backward pass. */
+export type Normed = {
+  readonly y: tf.Tensor2D
+  /** (x − mean)/deviation, before the gain. */
+  readonly unit: tf.Tensor2D
+  /** 1/deviation of each row, [rows, 1]. */
+  readonly scale: tf.Tensor2D
+}
+
+/** Tables of the rotary embedding for one sequence; a row is a position. */
+export type Rotation = {
+  /** cos, twice side by side, [T, D]. */
+  readonly cos: tf.Tensor2D
+  /** −sin and sin side by side, [T, D]. */
+  readonly sin: tf.Tensor2D
+}
+
+/** Two or three matrices. */
+export type Columns<Count extends 2 | 3> = Count extends 2
+  ? [tf.Tensor2D, tf.Tensor2D]
+  : [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D]
+
+export interface Kernels {
+  /** a·b */
+  product(a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor2D
+  /** a·bᵀ */
+  productWithTransposed(a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor2D
+  /** aᵀ·b */
+  transposedProduct(a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor2D
+  /** a[i]·b[i] for every i: [G, m, k] and [G, k, n] → [G, m, n] */
+  products(a: tf.Tensor3D, b: tf.Tensor3D): tf.Tensor3D
+  /** a[i]·b[i]ᵀ: [G, m, k] and [G, n, k] → [G, m, n] */
+  productsWithTransposed(a: tf.Tensor3D, b: tf.Tensor3D): tf.Tensor3D
+  /** a[i]ᵀ·b[i]: [G, k, m] and [G, k, n] → [G, m, n] */
+  transposedProducts(a: tf.Tensor3D, b: tf.Tensor3D): tf.Tensor3D
+
+  /** Each row to mean 0 and deviation 1, times the gain; no bias. */
+  layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D): Normed
+  layerNormBackward(dy: tf.Tensor2D, kept: Normed, gain: tf.Tensor1D): { dx: tf.Tensor2D; dGain: tf.Tensor1D }
+
+  /** silu(gate)·up, the middle of SwiGLU. */
+  gatedSilu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D
+  gatedSiluBackward(
+    dy: tf.Tensor2D,
+    gate: tf.Tensor2D,
+    up: tf.Tensor2D,
+  ): { dGate: tf.Tensor2D; dUp: tf.Tensor2D }
+
+  /** Rotates the two halves of the last axis against each other by the position's angles; x: [G, T, D]. */
+  rotate(x: tf.Tensor3D, rotation: Rotation): tf.Tensor3D
+  /** The transpose of a rotation turns back. */
+  rotateBackward(dy: tf.Tensor3D, rotation: Rotation): tf.Tensor3D
+
+  /** Row ids[n] of the table for every n. */
+  rowsOf(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D
+  /** Its gradient: adds row n of `rows` to row ids[n] of a [count, width] tensor of zeros. */
+  sumByIds(rows: tf.Tensor2D, ids: tf.Tensor1D, count: number): tf.Tensor2D
+
+  /** `count` matrices of equal width out of one. */
+  splitColumns<Count extends 2 | 3>(x: tf.Tensor2D, count: Count): Columns<Count>
+  /** Matrices side by side: one wide product is faster than several narrow ones. */
+  joinColumns(parts: tf.Tensor2D[]): tf.Tensor2D
+}
