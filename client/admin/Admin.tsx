@@ -34,6 +34,7 @@ export function Admin() {
     )
   }
   const token = setupToken()
+  if (token !== null && session.configured) history.replaceState(null, '', '/admin')
   if (token !== null && !session.configured) {
     return (
       <Setup

@@ -19,9 +19,7 @@ export function Overview({ view }: { view: AdminView }) {
   return (
     <div class="overview" id="overview">
       <Problems problems={view.problems} />
-      {run === null ? (
-        <p class="card">{words.noRun}</p>
-      ) : (
+      {run !== null && (
         <>
           <RoundCard run={run} />
           <Numbers view={view} run={run} />
@@ -144,7 +142,7 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
       </NumberCard>
       <NumberCard label={words.speed} note={words.speedNote(speed.training)}>
         {compact(speed.tokensPerSecond)}
-        <span class="unit"> tokens/s</span>
+        <span class="unit"> {strings.perSecond}</span>
       </NumberCard>
     </dl>
   )

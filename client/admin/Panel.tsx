@@ -66,6 +66,7 @@ function Sections({ live }: { live: Live }) {
       {run === null && (
         <section class="card" id="create">
           <h2>{words.form.title}</h2>
+          <p class="create-intro">{words.run.noRun}</p>
           <CreateRun />
         </section>
       )}

@@ -34,7 +34,7 @@ const COLUMNS = [
   { name: words.columns.tokens, numeric: true },
   { name: words.columns.seen, numeric: true },
   { name: words.columns.device },
-  { name: words.columns.action },
+  { name: words.columns.action, pinned: true },
 ]
 
 export function Volunteers({ rows, now }: { rows: readonly VolunteerRow[]; now: number }) {
@@ -78,7 +78,7 @@ function Row({ row, now, onRemove }: RowProps) {
       <td class="numeric">{compact(row.tokens)}</td>
       <td class="numeric">{row.connected ? ago(now, now) : ago(row.lastSeenAt, now)}</td>
       <td class="device">{row.device}</td>
-      <td>
+      <td class="pinned">
         <Button
           size="small"
           kind="danger"

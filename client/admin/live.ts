@@ -21,7 +21,8 @@ export interface Live {
 /** `onSessionOver` is called when the coordinator no longer knows the cookie. */
 export function openLive(onSessionOver: () => void): Live {
   const view = signal<AdminView | null>(null)
-  const connected = signal(false)
+  // Until the first attempt has failed there is nothing to warn of.
+  const connected = signal(true)
   const asOf = signal<number | null>(null)
   const heldSince = signal<number | null>(null)
   let newest: AdminView | null = null

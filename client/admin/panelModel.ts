@@ -4,13 +4,13 @@ import type { VolunteerState } from '../../shared/protocol/messages.ts'
 import type { RunView } from '../../shared/protocol/run.ts'
 
 const ALLOWED: Record<RunView['status'], readonly RunAction[]> = {
-  preparing: ['end'],
+  preparing: [],
   ready: ['start', 'end'],
   running: ['pause', 'end'],
   paused: ['resume', 'end'],
   completed: [],
   ended: [],
-  failed: ['end'],
+  failed: [],
 }
 
 export const isAllowed = (action: RunAction, status: RunView['status']) => ALLOWED[status].includes(action)

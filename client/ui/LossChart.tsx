@@ -69,6 +69,7 @@ function Plot({ points, log, full }: PlotProps) {
         // biome-ignore lint/a11y/noNoninteractiveTabindex: one tab stop, as for any chart that can be walked
         tabIndex={0}
         onKeyDown={onKeyDown}
+        onBlur={() => plot.current?.select(null)}
       />
       <p class="chart-readout" aria-hidden="true">
         {shown === undefined ? strings.chart.hint : pointText(shown)}
@@ -87,8 +88,14 @@ interface ChartProps {
   empty?: string
 }
 
+/** Views arrive several times a second; the history in them changes once a round, and once more when evaluated. */
+function versionOf({ history, initialValLoss }: ChartProps['run']): string {
+  const newest = history.at(-1)
+  return [history.length, newest?.closedAt, newest?.valLoss, initialValLoss].join(' ')
+}
+
 export function LossChart({ run, title = strings.chart.title, empty = strings.chart.empty }: ChartProps) {
-  const points = useMemo(() => lossPoints(run.history, run.initialValLoss), [run.history, run.initialValLoss])
+  const points = useMemo(() => lossPoints(run.history, run.initialValLoss), [versionOf(run)])
   const [table, setTable] = useState(false)
   const [log, setLog] = useState(false)
   const [full, setFull] = useState(false)
@@ -120,7 +127,7 @@ export function LossChart({ run, title = strings.chart.title, empty = strings.ch
       </div>
       <figcaption>
         <p>{lossSummary(points)}</p>
-        {drawable && <p class="muted small">{`${words.unit} ${scale}`}</p>}
+        {drawable && <p class="muted small chart-unit">{`${words.unit} ${scale}`}</p>}
       </figcaption>
       {!drawable && <p class="chart-empty">{empty}</p>}
       {drawable && (table ? <LossTable points={points} /> : <Plot points={points} log={log} full={full} />)}

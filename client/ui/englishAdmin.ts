@@ -79,7 +79,7 @@ const faults = {
 const run = {
   problems: 'Problems',
   noProblems: 'Nothing needs you.',
-  noRun: 'There is no run. Create one below; volunteers who are here join when you start it.',
+  noRun: 'There is no run yet. Volunteers who are here join when you start it.',
   start: 'Start',
   pause: 'Pause',
   resume: 'Resume',
@@ -143,7 +143,7 @@ const volunteers = {
     away: 'Away',
     removed: 'Removed',
   },
-  stepOf: (step: string, steps: string) => `${step} of ${steps}`,
+  stepOf: (step: string, steps: string) => `${step} / ${steps}`,
   remove: 'Remove',
   removeLabel: (name: string) => `Remove ${name}`,
   removeTitle: (name: string) => `Remove ${name}?`,

@@ -83,7 +83,7 @@ export function Notice({ tone, icon, children }: PillProps) {
 
 interface TableProps {
   caption: string
-  columns: readonly { name: string; numeric?: boolean }[]
+  columns: readonly { name: string; numeric?: boolean; pinned?: boolean }[]
   children: ComponentChildren
   /** Shown in place of rows. */
   empty?: string | undefined
@@ -99,7 +99,11 @@ export function Table({ caption, columns, children, empty }: TableProps) {
         <thead>
           <tr>
             {columns.map((column) => (
-              <th key={column.name} scope="col" class={column.numeric ? 'numeric' : ''}>
+              <th
+                key={column.name}
+                scope="col"
+                class={column.numeric ? 'numeric' : column.pinned ? 'pinned' : ''}
+              >
                 {column.name}
               </th>
             ))}

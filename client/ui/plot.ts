@@ -118,7 +118,7 @@ function settings(
   return {
     width,
     height: narrow ? HEIGHT.narrow : HEIGHT.wide,
-    padding: [10, narrow ? 72 : 112, 0, 0],
+    padding: [10, narrow ? 76 : 128, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 8 } },
     scales: {
@@ -126,7 +126,7 @@ function settings(
       y: { distr: options.log ? 3 : 1, range: () => range() },
     },
     axes: [
-      { ...axis, space: 70, values: (_plot, splits) => splits.map((value) => compact(value)) },
+      { ...axis, size: 30, space: 70, values: (_plot, splits) => splits.map((value) => compact(value)) },
       {
         ...axis,
         size: 48,

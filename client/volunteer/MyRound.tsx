@@ -1,7 +1,7 @@
 /** The work in hand: where it stands between fetching and checking, speed, deadline, upload. */
 import type { SwarmState, SwarmView } from '../swarm/view.ts'
 import { now, toLocal } from '../ui/clock.ts'
-import { bytes, bytesOf, clock, duration, integer, loss, tokensPerSecond } from '../ui/format.ts'
+import { bytes, bytesOf, clock, compact, duration, integer, loss } from '../ui/format.ts'
 import { Icon } from '../ui/Icon.tsx'
 import { Fact, Progress } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
@@ -44,8 +44,11 @@ export function MyRound({ view }: { view: SwarmView }) {
       </ol>
       {stage === null ? <p class="muted">{words.roundNone}</p> : <Bar state={state} />}
       <dl class="facts">
-        <Fact label={words.speed}>{tokensPerSecond(view.me.tokensPerSecond)}</Fact>
-        <Deadline at={toLocal(run?.deadlineAt ?? null)} />
+        <Fact label={words.speed}>
+          {compact(view.me.tokensPerSecond)}
+          <span class="unit"> {strings.perSecond}</span>
+        </Fact>
+        <Deadline at={stage === null ? null : toLocal(run?.deadlineAt ?? null)} />
         <Fact label={words.upload}>{bytes(run === null ? null : uploadBytes(run))}</Fact>
         <Fact label={words.myLoss}>{loss(state.kind === 'training' ? state.loss : null)}</Fact>
       </dl>

@@ -10,13 +10,23 @@ export function MyTotal({ view }: { view: SwarmView }) {
   const { me, backend } = view
   return (
     <section class="card my-total">
-      <h2>{words.totalTitle}</h2>
+      <div class="head">
+        <h2>{words.totalTitle}</h2>
+        {me.name !== null && <p class="muted small">{words.totalName(me.name)}</p>}
+      </div>
       <dl class="facts">
-        <Fact label={words.contributions} testid="my-accepted" value={me.acceptedContributions}>
+        <Fact
+          label={words.contributions}
+          note={words.contributionsNote}
+          testid="my-accepted"
+          value={me.acceptedContributions}
+        >
           {integer(me.acceptedContributions)}
         </Fact>
-        <Fact label={words.tokens}>{compact(me.tokens)}</Fact>
-        <Fact label={words.steps} testid="my-steps" value={me.steps}>
+        <Fact label={words.tokens} note={words.tokensNote}>
+          {compact(me.tokens)}
+        </Fact>
+        <Fact label={words.steps} note={words.stepsNote} testid="my-steps" value={me.steps}>
           {integer(me.steps)}
         </Fact>
         <Fact label={words.backend} testid="backend" value={backend?.backend ?? ''}>
@@ -24,7 +34,6 @@ export function MyTotal({ view }: { view: SwarmView }) {
         </Fact>
       </dl>
       {backend !== null && backend.measurements.length > 0 && <Measurements choice={backend} />}
-      {me.name !== null && <p class="muted small">{words.totalName(me.name)}</p>}
     </section>
   )
 }

@@ -48,17 +48,20 @@ export function Page({ view: viewSignal, controls }: PageProps) {
   const key = stateKey(view)
   useEffect(() => {
     document.title = strings.volunteer.title(told.symbol, told.word)
-    // The first state is the page itself; only changes are worth a word.
-    if (key !== 'ready' && key !== 'connecting') announcer.announce(`${told.word}. ${told.text}`)
+    // An urgent sentence is an alert where it stands; the first states are the page itself.
+    const silent = told.urgent || key === 'ready' || key === 'connecting'
+    if (!silent) announcer.announce(`${told.word}. ${told.text}`)
   }, [key])
 
   return (
     <div class="page" data-state={view.state.kind}>
       <header class="page-head">
         <Brand href="/" />
-        <Button size="small" onClick={() => announcer.answer(currentNumbers(viewSignal.value))}>
-          {strings.volunteer.running.read}
-        </Button>
+        <div class="on-focus">
+          <Button size="small" onClick={() => announcer.answer(currentNumbers(viewSignal.value))}>
+            {strings.volunteer.running.read}
+          </Button>
+        </div>
       </header>
       <main>
         {showsWork(view) ? (

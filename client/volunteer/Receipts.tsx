@@ -42,8 +42,8 @@ function ReceiptLine({ receipt }: { receipt: OneReceipt }) {
   )
 }
 
-/** `Not used` has its reason from the catalogue; the coordinator's own sentence follows when it says more. */
+/** In the reader's language, so not the coordinator's own sentence. */
 export function receiptText(receipt: OneReceipt): string {
-  if (receipt.result === 'rejected') return `${words.notUsed}: ${strings.rejection[receipt.reason]}.`
+  if (receipt.result === 'rejected') return strings.rejection[receipt.reason]
   return receipt.repeated ? words.repeated : words.acceptedText(compact(receipt.tokens))
 }

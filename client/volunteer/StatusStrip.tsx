@@ -1,5 +1,5 @@
 /** What the tab is doing, why, what comes next, and the three buttons, which are always there. */
-import { useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import type { SwarmControls, SwarmView } from '../swarm/view.ts'
 import { now } from '../ui/clock.ts'
 import { Dialog } from '../ui/Dialog.tsx'
@@ -17,9 +17,13 @@ interface StripProps {
 }
 
 export function StatusStrip({ view, told, controls }: StripProps) {
-  const urgent = told.tone === 'warn' || told.tone === 'danger'
+  const element = useRef<HTMLElement>(null)
+  // The button that brought the person here is gone; keep the keyboard where the story goes on.
+  useEffect(() => {
+    if (document.activeElement === document.body) element.current?.focus({ preventScroll: true })
+  }, [])
   return (
-    <section class={`strip strip-${told.tone}`} aria-label={words.statusTitle}>
+    <section ref={element} class={`strip strip-${told.tone}`} aria-label={words.statusTitle} tabIndex={-1}>
       <div class="strip-state">
         <div class="strip-word">
           <Pill tone={told.tone} icon={told.icon}>
@@ -34,7 +38,7 @@ export function StatusStrip({ view, told, controls }: StripProps) {
             </span>
           )}
         </div>
-        <p class="strip-text" role={urgent ? 'alert' : undefined}>
+        <p class="strip-text" role={told.urgent ? 'alert' : undefined}>
           {told.text}
         </p>
       </div>

@@ -38,19 +38,22 @@ export function Welcome({ view, told, controls }: PartProps) {
 }
 
 function Sample({ run }: { run: RunView | null }) {
-  const { newest } = samplesOf(run)
-  const title =
-    newest === null || newest.round === 0 ? words.sampleUntrained : words.sampleTitle(integer(newest.round))
+  const { newest, untrained } = samplesOf(run)
   return (
     <section class="welcome-sample card">
-      <h2>{newest === null ? strings.volunteer.running.sampleTitle : title}</h2>
-      {newest === null ? (
-        <p class="muted">{words.sampleNone}</p>
-      ) : (
-        <>
+      <h2>{words.sampleTitle}</h2>
+      {newest === null && <p class="muted">{words.sampleNone}</p>}
+      {untrained !== null && (
+        <div>
+          <h3>{words.sampleThen}</h3>
+          <blockquote class="sample sample-then">{untrained.text}</blockquote>
+        </div>
+      )}
+      {newest !== null && newest.round > 0 && (
+        <div>
+          <h3>{words.sampleNow(integer(newest.round))}</h3>
           <blockquote class="sample">{newest.text}</blockquote>
-          <p class="muted small">{words.sampleNote}</p>
-        </>
+        </div>
       )}
     </section>
   )
@@ -81,7 +84,7 @@ function Start({ view, told, controls }: PartProps) {
       </Button>
       {blocked ? (
         <Notice tone={told.tone} icon={told.icon}>
-          <p role="alert">
+          <p role={told.urgent ? 'alert' : undefined}>
             <strong>{told.word}.</strong> {told.text}
           </p>
           {view.state.kind === 'insecure' && (
@@ -117,20 +120,22 @@ function roundTime(run: RunView): string {
 /** Only what is true of this page. A new clause needs the code that makes it so. */
 function Consent({ run }: { run: RunView | null }) {
   const name = run === null ? words.consentAnyRun : `“${run.config.name}”`
+  const traffic =
+    run === null ? '' : words.consentBytes(roundTime(run), bytes(run.weights?.bytes), bytes(uploadBytes(run)))
   const clauses = [
-    words.consentUse(name),
-    ...(run === null
-      ? []
-      : [words.consentBytes(roundTime(run), bytes(run.weights?.bytes), bytes(uploadBytes(run)))]),
-    words.consentPower,
-    words.consentStop,
+    `${words.consentUse(name)} ${traffic}`,
+    `${words.consentPower} ${words.consentStop}`,
     words.consentKeeps,
     words.consentSeen,
   ]
   return (
     <section class="welcome-consent">
       <h2>{words.consentTitle}</h2>
-      <p>{clauses.join(' ')}</p>
+      <ul>
+        {clauses.map((clause) => (
+          <li key={clause}>{clause}</li>
+        ))}
+      </ul>
     </section>
   )
 }

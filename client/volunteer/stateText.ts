@@ -18,6 +18,8 @@ export interface StateText {
   readonly symbol: string
   readonly word: string
   readonly text: string
+  /** The person has to do something, or cannot go on: spoken at once. */
+  readonly urgent: boolean
   /** The next event, on this device's clock. */
   readonly next: { readonly label: string; readonly at: number } | null
 }
@@ -49,7 +51,12 @@ const tell = (
   word: string,
   text: string,
   next: StateText['next'] = null,
-): StateText => ({ ...LOOKS[look], word, text, next })
+): StateText => ({ ...LOOKS[look], word, text, next, urgent: false })
+
+const tellUrgently = (look: keyof typeof LOOKS, word: string, text: string): StateText => ({
+  ...tell(look, word, text),
+  urgent: true,
+})
 
 /** `GPU`, `CPU`, or `device` while no backend is chosen. */
 export const deviceWord = (backend: Backend | null) =>
@@ -179,9 +186,9 @@ export function tellState(state: SwarmState, scene: Scene): StateText {
     case 'ready':
       return tell('ok', states.ready.word, states.ready.text)
     case 'insecure':
-      return tell('late', states.insecure.word, states.insecure.text(state.url))
+      return tellUrgently('late', states.insecure.word, states.insecure.text(state.url))
     case 'unsupported':
-      return tell('late', states.unsupported.word, states.unsupported.text(state.missing))
+      return tellUrgently('late', states.unsupported.word, states.unsupported.text(state.missing))
     case 'connecting':
       return connectingText(state, scene.now)
     case 'loading': {
@@ -216,7 +223,7 @@ export function tellState(state: SwarmState, scene: Scene): StateText {
       return tell('offline', states.stopped.word, sentence)
     }
     case 'removed':
-      return tell('refused', states.removed.word, states.removed.text(state.reason))
+      return tellUrgently('refused', states.removed.word, states.removed.text(state.reason))
     case 'engine-lost': {
       const { word, text } = states['engine-lost']
       return tell('late', word, text(deviceWord(scene.backend), integer(state.restarts)))
@@ -224,7 +231,7 @@ export function tellState(state: SwarmState, scene: Scene): StateText {
     case 'other-tab':
       return tell('offline', states['other-tab'].word, states['other-tab'].text)
     case 'failed':
-      return tell('late', states.failed.word, states.failed.text(state.message, state.code))
+      return tellUrgently('late', states.failed.word, states.failed.text(state.message, state.code))
     default:
       return state satisfies never
   }
