@@ -47,7 +47,11 @@ describe('the aggregation thread', () => {
       const rest = { volunteer: 'ann-0000', steps: 1, bytes: 6, trainLoss: 1 }
       return { lease, hash, tokens, ...rest }
     }
-    let base = { weights: await blobs.put(floatsToBytes(Float32Array.of(1))), velocity: null as string | null, largest: 1 }
+    let base = {
+      weights: await blobs.put(floatsToBytes(Float32Array.of(1))),
+      velocity: null as string | null,
+      largest: 1,
+    }
     // Means weighted by tokens: (0.125·3 + 0.025·1)/4 = 0.1, then (0.25·1 + 0.1875·4)/5 = 0.2; algorithm.md 1 gives θ.
     const rounds = [
       [await contribution('lease-001', 0.125, 3), await contribution('lease-002', 0.025, 1)],
@@ -79,6 +83,8 @@ describe('the aggregation thread', () => {
   })
 
   it('reports a missing blob instead of hanging', async () => {
-    await expect(aggregator.check({ hash: 'f'.repeat(64), parameters: 1, bound: 1 })).rejects.toThrow(/no blob/)
+    await expect(aggregator.check({ hash: 'f'.repeat(64), parameters: 1, bound: 1 })).rejects.toThrow(
+      /no blob/,
+    )
   })
 })

@@ -26,7 +26,8 @@ export function startAggregator(folders: Folders): Aggregator {
   return {
     check: (task) => thread.run({ folders, ...task } satisfies CheckTask, { name: 'check' }),
     merge: (merge) => thread.run({ folders, merge }, { name: 'merge' }),
-    initial: (config, seed) => thread.run({ folders, config, seed } satisfies InitialTask, { name: 'initial' }),
+    initial: (config, seed) =>
+      thread.run({ folders, config, seed } satisfies InitialTask, { name: 'initial' }),
     close: () => thread.destroy(),
   }
 }

@@ -1,7 +1,8 @@
 /** The aggregation thread's tasks: opens the blobs and calls work.ts. thread.js brings them into the thread. */
-import { initialParameters } from '../../shared/model/initial.ts'
-import type { ModelConfig } from '../../shared/model/config.ts'
+
 import { floatsToBytes } from '../../shared/codec/floats.ts'
+import type { ModelConfig } from '../../shared/model/config.ts'
+import { initialParameters } from '../../shared/model/initial.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { Merge } from '../rounds/machine.ts'
 import type { Machine } from '../rounds/state.ts'
@@ -22,12 +23,23 @@ export interface CheckTask {
   readonly bound: number
 }
 
-export async function check({ folders, hash, parameters, bound }: CheckTask): Promise<RejectionReason | null> {
+export async function check({
+  folders,
+  hash,
+  parameters,
+  bound,
+}: CheckTask): Promise<RejectionReason | null> {
   const vault = await openFileBlobStore(folders.vault)
   return faultOf(await vault.get(hash), parameters, bound)
 }
 
-export async function merge({ folders, merge }: { folders: Folders; merge: Merge }): Promise<Machine['base']> {
+export async function merge({
+  folders,
+  merge,
+}: {
+  folders: Folders
+  merge: Merge
+}): Promise<Machine['base']> {
   const blobs = await openFileBlobStore(folders.blobs)
   const vault = await openFileBlobStore(folders.vault)
   const { base, learningRate, momentum } = merge
@@ -58,5 +70,9 @@ export interface InitialTask {
 export async function initial({ folders, config, seed }: InitialTask): Promise<Machine['base']> {
   const blobs = await openFileBlobStore(folders.blobs)
   const values = initialParameters(config, seed)
-  return { weights: await blobs.put(floatsToBytes(values)), velocity: null, largest: largestMagnitude(values) }
+  return {
+    weights: await blobs.put(floatsToBytes(values)),
+    velocity: null,
+    largest: largestMagnitude(values),
+  }
 }

@@ -168,7 +168,14 @@ describe('leases', () => {
     t.join(ann, bob)
     t.do('start')
     for (let i = 0; i < LIMITS.refusalsPerRound; i++) {
-      t.send({ type: 'unfit', volunteer: ann, lease: t.request(ann), reason: 'not-finite', now: 0 })
+      t.send({
+        type: 'unfit',
+        volunteer: ann,
+        lease: t.request(ann),
+        reason: 'not-finite',
+        hash: HASH,
+        now: 0,
+      })
     }
     expect(t.request(ann)).toBe('set-aside')
     expect(t.state.pool.returned).toEqual([{ epoch: 0, first: 0, count: 8 }])
@@ -177,6 +184,23 @@ describe('leases', () => {
 })
 
 describe('contributions', () => {
+  it('[L7] damaged on the way may be sent again', () => {
+    const t = table()
+    t.join(ann)
+    t.do('start')
+    const lease = t.request(ann)
+    const damaged = {
+      type: 'unfit',
+      volunteer: ann,
+      lease,
+      reason: 'hash-mismatch',
+      hash: null,
+      now: 0,
+    } as const
+    expect(types(t.send(damaged))).toEqual(['refused'])
+    expect(types(t.contribute(ann, lease))).toContain('accepted')
+  })
+
   it('[D2] of fewer steps consume the first sequences only, and count their tokens', () => {
     const t = table()
     t.join(ann)
@@ -215,7 +239,11 @@ describe('contributions', () => {
     t.do('start')
     const lease = t.request(ann)
     t.contribute(ann, lease)
-    expect(types(t.contribute(ann, lease))).toEqual(['refused'])
+    expect(t.contribute(ann, lease)).toEqual([]) // the same bytes
+    const other = { hash: hashOf(99), bytes: 24, steps: 4, trainLoss: 5 }
+    expect(types(t.send({ type: 'contribution', volunteer: ann, lease, content: other, now: 0 }))).toEqual([
+      'refused',
+    ])
     expect(Object.keys(t.state.accepted)).toEqual([lease])
   })
 })
@@ -408,7 +436,15 @@ describe('a thousand random events', () => {
           if (choice === 0) return t.join(volunteer)
           if (choice === 1) return t.gone(volunteer)
           if (choice === 2) return t.do(pick(['pause', 'resume', 'resume', 'tick', 'restarted']))
-          if (choice === 3) return t.send({ type: 'unfit', volunteer, lease: open, reason: 'not-finite', now: t.now })
+          if (choice === 3)
+            return t.send({
+              type: 'unfit',
+              volunteer,
+              lease: open,
+              reason: 'not-finite',
+              hash: HASH,
+              now: t.now,
+            })
           if (choice === 4 && t.state.phase === 'merging') return t.merged()
           if (choice > 6) return t.contribute(owner, open, steps)
           t.request(volunteer)

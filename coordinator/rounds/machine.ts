@@ -16,8 +16,15 @@ export type RoundEvent =
   | { type: 'release'; volunteer: string; lease: string; now: number }
   /** The bytes are stored and were found to hold what they should. */
   | { type: 'contribution'; volunteer: string; lease: string; content: Content; now: number }
-  /** The bytes were found unfit. */
-  | { type: 'unfit'; volunteer: string; lease: string; reason: RejectionReason; now: number }
+  /** The bytes were found unfit; `hash` names them if they were stored. */
+  | {
+      type: 'unfit'
+      volunteer: string
+      lease: string
+      reason: RejectionReason
+      hash: string | null
+      now: number
+    }
   | { type: 'merged'; round: number; base: Machine['base']; now: number }
 
 export interface Content {
@@ -56,7 +63,7 @@ export type Effect =
   | { type: 'granted'; volunteer: string; id: string; lease: OpenLease }
   | { type: 'wait'; volunteer: string; reason: WaitReason }
   | { type: 'accepted'; lease: string; contribution: AcceptedContribution }
-  | { type: 'refused'; lease: string; volunteer: string; reason: RejectionReason }
+  | { type: 'refused'; lease: string; volunteer: string; reason: RejectionReason; hash: string | null }
   | { type: 'lease-ended'; lease: string; end: LeaseEnd }
   | { type: 'merge'; merge: Merge }
   | { type: 'round-closed'; closed: ClosedRound }
@@ -307,12 +314,13 @@ function contribute(
 ): void {
   const { lease: id, volunteer, content } = event
   const lease = state.leases[id]
+  if (state.accepted[id]?.hash === content.hash) return // the same bytes again: already counted
   if (!lease) {
-    effects.push({ type: 'refused', lease: id, volunteer, reason: 'stale' }) // R7
+    effects.push({ type: 'refused', lease: id, volunteer, reason: 'stale', hash: content.hash }) // R7
     return
   }
   if (content.steps > lease.steps) {
-    refuse(state, { ...event, reason: 'bad-steps' }, effects)
+    refuse(state, { ...event, reason: 'bad-steps', hash: content.hash }, effects)
     return
   }
   const [, unused] = splitRanges(lease.ranges, content.steps * state.config.batchSize) // D2
@@ -326,13 +334,21 @@ function contribute(
   )
 }
 
+/** Faults of the way rather than of the work: the same bytes may be sent again. */
+const TRANSPORT_FAULTS: readonly RejectionReason[] = ['wrong-length', 'hash-mismatch']
+
 function refuse(
   state: Machine,
-  { lease, volunteer, reason }: { lease: string; volunteer: string; reason: RejectionReason },
+  {
+    lease,
+    volunteer,
+    reason,
+    hash,
+  }: Pick<Extract<RoundEvent, { type: 'unfit' }>, 'lease' | 'volunteer' | 'reason' | 'hash'>,
   effects: Effect[],
 ): void {
-  effects.push({ type: 'refused', lease, volunteer, reason })
-  if (state.leases[lease]?.volunteer !== volunteer) return
+  effects.push({ type: 'refused', lease, volunteer, reason, hash })
+  if (TRANSPORT_FAULTS.includes(reason) || state.leases[lease]?.volunteer !== volunteer) return
   state.refusals[volunteer] = (state.refusals[volunteer] ?? 0) + 1
   endLease(state, lease, 'refused', effects)
 }

@@ -72,7 +72,12 @@ export interface Commit {
   }[]
   readonly ended: { readonly lease: string; readonly end: LeaseEnd }[]
   readonly accepted: { readonly lease: string; readonly contribution: AcceptedContribution }[]
-  readonly refused: { readonly lease: string; readonly volunteer: string; readonly reason: RejectionReason }[]
+  readonly refused: {
+    readonly lease: string
+    readonly volunteer: string
+    readonly reason: RejectionReason
+    readonly hash: string | null
+  }[]
   readonly closed: (ClosedRound & { readonly bytesDown: number }) | null
   readonly now: number
 }
@@ -81,6 +86,14 @@ export interface Evaluated {
   readonly valLoss: number
   readonly bitsPerByte: number
   readonly sample: string
+}
+
+export interface RoundBlobs {
+  readonly first: boolean
+  readonly weightsBefore: string
+  readonly velocityBefore: string | null
+  /** Hashes of its contributions, refused ones included; never one that a later contribution also has. */
+  readonly contributions: string[]
 }
 
 export interface MetadataStore {
@@ -107,6 +120,8 @@ export interface MetadataStore {
   contribution(lease: string): Promise<ContributionRecord | null>
   /** Oldest first. */
   rounds(run: string): Promise<RoundSummary[]>
+  /** What a closed round stood on; null when there is no such round. `first` for the untrained weights. */
+  roundBlobs(run: string, round: number): Promise<RoundBlobs | null>
   contributors(run: string): Promise<number>
   samples(run: string): Promise<{ round: number; text: string }[]>
   /** Newest first. */

@@ -5,7 +5,7 @@
 import SQLite from 'better-sqlite3'
 import { Kysely, Migrator, SqliteDialect, sql, type Transaction } from 'kysely'
 import { PotluckError } from '../../shared/protocol/errors.ts'
-import type { RejectionReason, RoundSummary } from '../../shared/protocol/run.ts'
+import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { runConfigSchema } from '../../shared/protocol/run.ts'
 import { machineSchema } from '../rounds/state.ts'
 import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
@@ -234,6 +234,27 @@ const history = (db: Kysely<Database>) =>
         }
       })
     },
+    async roundBlobs(run, round) {
+      const here = db.selectFrom('rounds').where('run', '=', run).where('round', '=', round)
+      const row = await here.select(['weights_before', 'velocity_before']).executeTakeFirst()
+      if (!row) return null
+      const of = db
+        .selectFrom('contributions')
+        .select('hash')
+        .where('run', '=', run)
+        .where('hash', 'is not', null)
+      const hashes = await of
+        .where('round', '=', round)
+        .where('hash', 'not in', of.where('round', '>', round))
+        .distinct()
+        .execute()
+      return {
+        first: round === 1,
+        weightsBefore: row.weights_before,
+        velocityBefore: row.velocity_before,
+        contributions: hashes.flatMap(({ hash }) => hash ?? []),
+      }
+    },
     async contributors(run) {
       const row = await db
         .selectFrom('contributions')
@@ -292,24 +313,31 @@ async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
       .values({ ...common, ...accepted, lease, volunteer, steps, tokens, hash, bytes, train_loss: trainLoss })
       .execute()
   }
-  for (const { lease, volunteer, reason } of commit.refused)
-    await insertRefusal(t, lease, volunteer, reason, commit)
+  for (const refusal of commit.refused) await insertRefusal(t, refusal, commit)
   if (commit.closed) await writeRound(t, run, commit.closed)
 }
 
 async function insertRefusal(
   t: Transaction<Database>,
-  lease: string,
-  volunteer: string,
-  reason: RejectionReason,
+  { lease, volunteer, reason, hash }: Commit['refused'][number],
   { machine, now }: Commit,
 ): Promise<void> {
   const known = await t.selectFrom('leases').select('round').where('id', '=', lease).executeTakeFirst()
-  const nothing = { steps: 0, tokens: 0, hash: null, bytes: 0, train_loss: null, merged: 0 }
+  const nothing = { steps: 0, tokens: 0, bytes: 0, train_loss: null, merged: 0 }
   const round = known?.round ?? machine.round
+  const refused = {
+    run: machine.run,
+    round,
+    lease,
+    volunteer,
+    result: 'rejected' as const,
+    reason,
+    hash,
+    at: now,
+  }
   await t
     .insertInto('contributions')
-    .values({ ...nothing, run: machine.run, round, lease, volunteer, result: 'rejected', reason, at: now })
+    .values({ ...nothing, ...refused })
     .execute()
 }
 

@@ -9,7 +9,11 @@ const ADAM_STEP = 2.345
 const SLACK = 1.01
 
 /** Inclusive bound on max|Δ| for steps with these learning rates, decay λ and largest |θ|. */
-export function travelBound(learningRates: readonly number[], decay: number, largestParameter: number): number {
+export function travelBound(
+  learningRates: readonly number[],
+  decay: number,
+  largestParameter: number,
+): number {
   const travelled = learningRates.reduce((sum, rate) => sum + rate, 0) * ADAM_STEP
   const reach = largestParameter + travelled
   const decayed = learningRates.reduce((sum, rate) => sum + rate, 0) * decay * reach

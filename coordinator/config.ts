@@ -1,0 +1,61 @@
+/** Configuration: environment variables with the prefix POTLUCK_, parsed once, refused with a sentence. */
+import { z } from 'zod'
+import { PotluckError } from '../shared/protocol/errors.ts'
+
+const path = z.string().min(1)
+const schema = z
+  .strictObject({
+    /** Folder of all state. */
+    POTLUCK_DATA: path.default('./data'),
+    /** Address to listen on; 0.0.0.0 lets other machines in. */
+    POTLUCK_HOST: z.string().min(1).default('127.0.0.1'),
+    /** 0 takes a free port. */
+    POTLUCK_PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
+    /** PEM files; both or neither. */
+    POTLUCK_TLS_CERT: path.optional(),
+    POTLUCK_TLS_KEY: path.optional(),
+    /** The address volunteers use, when a proxy stands in front. */
+    POTLUCK_PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
+    /** How many proxies in front may be believed about the client's address. */
+    POTLUCK_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(10).default(0),
+    POTLUCK_LOG: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('info'),
+  })
+  .refine((env) => (env.POTLUCK_TLS_CERT === undefined) === (env.POTLUCK_TLS_KEY === undefined), {
+    path: ['POTLUCK_TLS_CERT'],
+    message: 'POTLUCK_TLS_CERT and POTLUCK_TLS_KEY must be given together',
+  })
+
+export interface Config {
+  readonly data: string
+  readonly host: string
+  readonly port: number
+  readonly tls: { readonly cert: string; readonly key: string } | null
+  readonly publicUrl: string | null
+  readonly trustedProxies: number
+  readonly log: z.infer<typeof schema>['POTLUCK_LOG']
+}
+
+/** @throws PotluckError `bad-config`, naming every variable at fault, unknown POTLUCK_ names included. */
+export function readConfig(environment: Record<string, string | undefined>): Config {
+  const ours = Object.entries(environment).filter(
+    ([name, value]) => name.startsWith('POTLUCK_') && value !== undefined,
+  )
+  const parsed = schema.safeParse(Object.fromEntries(ours))
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map(
+      (issue) => `${issue.path.join('.') || 'POTLUCK_*'}: ${issue.message}`,
+    )
+    throw new PotluckError('bad-config', `The configuration is wrong. ${faults.join('; ')}.`)
+  }
+  const env = parsed.data
+  const { POTLUCK_TLS_CERT: cert, POTLUCK_TLS_KEY: key } = env
+  return {
+    data: env.POTLUCK_DATA,
+    host: env.POTLUCK_HOST,
+    port: env.POTLUCK_PORT,
+    tls: cert !== undefined && key !== undefined ? { cert, key } : null,
+    publicUrl: env.POTLUCK_PUBLIC_URL ?? null,
+    trustedProxies: env.POTLUCK_TRUSTED_PROXIES,
+    log: env.POTLUCK_LOG,
+  }
+}

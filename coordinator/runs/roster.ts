@@ -1,0 +1,51 @@
+/** Who is connected now and what they are doing: memory only, gone with the process, rebuilt as tabs reconnect. */
+import type { Backend } from '../../shared/engine/engine.ts'
+import type { VolunteerState } from '../../shared/protocol/messages.ts'
+
+export interface Live {
+  readonly id: string
+  readonly name: string
+  /** Open sockets of this volunteer; usually one. */
+  sockets: number
+  /** Asked to contribute and not left since. */
+  willing: boolean
+  state: VolunteerState
+  backend: Backend | null
+  device: string
+  tokensPerSecond: number | null
+  step: number | null
+}
+
+export class Roster {
+  readonly #live = new Map<string, Live>()
+
+  arrive({ id, name }: { id: string; name: string }): Live {
+    const known = this.#live.get(id)
+    if (known) {
+      known.sockets += 1
+      return known
+    }
+    const nothing = { backend: null, device: '', tokensPerSecond: null, step: null }
+    const live: Live = { id, name, sockets: 1, willing: false, state: 'watching', ...nothing }
+    this.#live.set(id, live)
+    return live
+  }
+
+  /** True when that was the volunteer's last socket. */
+  depart(id: string): boolean {
+    const live = this.#live.get(id)
+    if (!live) return false
+    live.sockets -= 1
+    if (live.sockets > 0) return false
+    this.#live.delete(id)
+    return true
+  }
+
+  get(id: string): Live | undefined {
+    return this.#live.get(id)
+  }
+
+  all(): Live[] {
+    return [...this.#live.values()]
+  }
+}

@@ -1,0 +1,342 @@
+/**
+ * The run's life: created, prepared (corpus and first weights), driven round by round, evaluated, shown. Wires the
+ * round driver to the stores and threads. One run at a time; the latest one is the one volunteers see.
+ */
+import { CODECS } from '../../shared/codec/codec.ts'
+import { sequencesInEpoch } from '../../shared/corpus/epoch.ts'
+import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
+import { type ModelConfig, PRESETS } from '../../shared/model/config.ts'
+import { parameterCount } from '../../shared/model/layout.ts'
+import type { AdminView, RunAction } from '../../shared/protocol/admin.ts'
+import { PotluckError } from '../../shared/protocol/errors.ts'
+import type { LeaseAnswer } from '../../shared/protocol/messages.ts'
+import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
+import { newId } from '../accounts/secrets.ts'
+import type { Aggregator } from '../aggregate/aggregator.ts'
+import { prepareCorpus } from '../corpus/prepare.ts'
+import type { Evaluator } from '../evaluate/evaluator.ts'
+import { type Clock, RoundDriver } from '../rounds/driver.ts'
+import type { ClosedRound, Effect, Merge } from '../rounds/machine.ts'
+import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
+import type { BlobStore } from '../store/blobs.ts'
+import type { Commit, MetadataStore, RunRecord } from '../store/metadata.ts'
+import { Problems } from './problems.ts'
+import { pruneRound } from './prune.ts'
+import { Roster } from './roster.ts'
+import { contributionRow, runView, volunteerRow } from './views.ts'
+
+export interface RunParts {
+  readonly store: MetadataStore
+  /** Public: weights, manifests, shards. */
+  readonly blobs: BlobStore
+  readonly blobDirectory: string
+  /** Private: contributions and velocity. */
+  readonly vault: BlobStore
+  readonly aggregator: Aggregator
+  readonly evaluator: Evaluator
+  readonly clock: Clock
+}
+
+const LISTED = 200
+
+export class Runs {
+  readonly roster = new Roster()
+  readonly problems: Problems
+  readonly #parts: RunParts
+  readonly #listeners = new Set<() => void>()
+  readonly #stop = new AbortController()
+  #record: RunRecord | null = null
+  #driver: RoundDriver | null = null
+  #rounds: RoundSummary[] = []
+  #samples: { round: number; text: string }[] = []
+  #contributors = 0
+  #bytesDown = 0
+  #background = new Set<Promise<unknown>>()
+
+  constructor(parts: RunParts) {
+    this.#parts = parts
+    this.problems = new Problems(parts.clock, () => this.#changed())
+  }
+
+  /** Takes up what an earlier process left. @throws PotluckError `bad-state`. */
+  async open(): Promise<void> {
+    this.#record = await this.#parts.store.latestRun()
+    if (this.#record === null) return
+    await this.#reload(this.#record.id)
+    if (this.#record.status === 'preparing') this.#inBackground(this.#prepare(this.#record))
+    if (this.#record.machine) {
+      this.#drive(this.#record.machine)
+      await this.#driver?.restart()
+      this.#inBackground(this.#evaluateMissing())
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort(new PotluckError('internal', 'The coordinator is stopping.'))
+    await this.#driver?.close()
+    this.#listeners.clear()
+  }
+
+  get driver(): RoundDriver | null {
+    return this.#driver
+  }
+
+  get machine(): Machine | null {
+    return this.#driver?.machine ?? null
+  }
+
+  /** Calls back whenever a view may have changed. */
+  onChange(listener: () => void): void {
+    this.#listeners.add(listener)
+  }
+
+  /** Something about the people changed. */
+  touch(): void {
+    this.#changed()
+  }
+
+  countBytesDown(bytes: number): void {
+    this.#bytesDown += bytes
+  }
+
+  // What the operator does.
+
+  async create(config: RunConfig): Promise<string> {
+    const status = this.view()?.status
+    if (status !== undefined && !['completed', 'ended', 'failed'].includes(status)) {
+      throw new PotluckError('run-exists', `There is a run already, and it is ${status}. End it first.`, 409)
+    }
+    await this.#driver?.close()
+    const id = newId()
+    await this.#parts.store.createRun({ id, config, now: this.#parts.clock.now() })
+    this.#driver = null
+    this.#record = await this.#parts.store.latestRun()
+    await this.#reload(id)
+    if (this.#record) this.#inBackground(this.#prepare(this.#record))
+    this.#changed()
+    return id
+  }
+
+  async act(action: RunAction): Promise<void> {
+    const driver = this.#driver
+    const status = this.view()?.status
+    const allowed: Record<RunAction, string[]> = {
+      start: ['ready'],
+      pause: ['running'],
+      resume: ['paused'],
+      end: ['ready', 'running', 'paused'],
+    }
+    if (!driver || status === undefined)
+      throw new PotluckError('no-run', 'There is no run to steer yet.', 409)
+    if (!allowed[action].includes(status)) {
+      throw new PotluckError('run-state', `A run that is ${status} cannot ${action}.`, 409)
+    }
+    await driver.dispatch({ type: action, now: this.#parts.clock.now() })
+  }
+
+  // What volunteers do; `driver` is null while there is no prepared run.
+
+  async presence(volunteer: string, type: 'join' | 'leave' | 'disconnect' | 'remove'): Promise<void> {
+    await this.#driver?.dispatch({ type, volunteer, now: this.#parts.clock.now() })
+    this.#changed()
+  }
+
+  async request(volunteer: string, run: string): Promise<LeaseAnswer> {
+    const status = this.view()?.status
+    if (!this.#driver || this.#record?.id !== run) {
+      return { wait: status === 'failed' ? 'failed' : status === 'preparing' ? 'preparing' : 'no-run' }
+    }
+    const event = { type: 'request', volunteer, id: newId(), now: this.#parts.clock.now() } as const
+    const effects = await this.#driver.dispatch(event)
+    for (const effect of effects) {
+      if (effect.type === 'wait') return { wait: effect.reason }
+      if (effect.type === 'granted')
+        return { lease: this.#leaseOf(effect.id, effect.lease, this.#driver.machine) }
+    }
+    throw new PotluckError('internal', 'The request for a lease found no answer.', 500)
+  }
+
+  async release(volunteer: string, lease: string): Promise<void> {
+    await this.#driver?.dispatch({ type: 'release', volunteer, lease, now: this.#parts.clock.now() })
+  }
+
+  // What pages see.
+
+  view(): RunView | null {
+    const record = this.#record
+    if (record === null) return null
+    const remembered = { record, machine: this.machine, parameters: parameterCount(modelOf(record.config)) }
+    const shown = { rounds: this.#rounds, samples: this.#samples, contributors: this.#contributors }
+    return runView({ ...remembered, ...shown }, this.#parts.clock.now())
+  }
+
+  async adminView(): Promise<AdminView> {
+    const { store } = this.#parts
+    const records = await store.volunteers(LISTED)
+    const credit = await store.credit(records.map((record) => record.id))
+    const rows = records.map((r) => volunteerRow(r, this.roster.get(r.id), credit.get(r.id), this.machine))
+    const contributions = this.#record ? await store.contributions(this.#record.id, LISTED) : []
+    return {
+      run: this.view(),
+      volunteers: rows.sort((a, b) => Number(b.connected) - Number(a.connected)),
+      rounds: this.#rounds.slice(-LISTED).reverse(),
+      contributions: contributions.map(contributionRow),
+      problems: this.problems.list(),
+    }
+  }
+
+  // How a run comes to be.
+
+  async #prepare({ id, config }: RunRecord): Promise<void> {
+    const { store, blobs, blobDirectory, aggregator } = this.#parts
+    try {
+      const model = modelOf(config)
+      const { vocabSize, sequenceLength } = model
+      const request = { blobDirectory, vocabSize, sequenceLength, seed: config.seed }
+      const { manifestHash } = await prepareCorpus(request, this.#stop.signal)
+      const manifest = manifestFromBytes(await blobs.get(manifestHash))
+      const { weights, largest } = await aggregator.initial(model, config.seed)
+      const prepared = {
+        run: id,
+        config,
+        parameters: parameterCount(model),
+        sequenceLength,
+        weights,
+        largest,
+      }
+      const machine = freshMachine({ ...prepared, sequencesPerEpoch: sequencesInEpoch(manifest) })
+      await store.prepareRun(id, machine, manifestHash)
+    } catch (error) {
+      if (this.#stop.signal.aborted) return
+      await this.#failed(id, error)
+      return
+    }
+    this.#record = await store.latestRun()
+    if (this.#record?.machine) this.#drive(this.#record.machine)
+    for (const live of this.roster.all()) if (live.willing) await this.presence(live.id, 'join')
+    this.#changed()
+    await this.#evaluate(0, this.#record?.initialWeights ?? null)
+  }
+
+  async #failed(id: string, error: unknown): Promise<void> {
+    const text = error instanceof PotluckError ? `${error.message} (${error.code})` : String(error)
+    await this.#parts.store.failRun(id, text)
+    this.problems.report('prepare-failed', `The run could not be prepared: ${text}`)
+    this.#record = await this.#parts.store.latestRun()
+    this.#changed()
+  }
+
+  #drive(machine: Machine): void {
+    const { clock, aggregator } = this.#parts
+    this.#driver = new RoundDriver(machine, {
+      clock,
+      commit: (state, effects, now) => this.#commit(state, effects, now),
+      merge: (merge: Merge) => aggregator.merge(merge),
+      changed: () => this.#changed(),
+      roundClosed: (closed) => this.#inBackground(this.#afterRound(closed)),
+      problem: (code, message) => this.problems.report(code, message),
+    })
+  }
+
+  async #commit(machine: Machine, effects: readonly Effect[], now: number): Promise<void> {
+    await this.#parts.store.commit(commitOf(machine, effects, now, this.#bytesDown))
+    if (effects.some((effect) => effect.type === 'round-closed')) {
+      this.#bytesDown = 0
+      await this.#reload(machine.run)
+    }
+  }
+
+  async #afterRound({ round, after }: ClosedRound): Promise<void> {
+    const { store, blobs, vault } = this.#parts
+    const run = this.#record?.id
+    await this.#evaluate(round, after.weights)
+    if (run !== undefined) await pruneRound({ store, blobs, vault, run, round })
+  }
+
+  /** After a restart: what the last process closed but did not measure. */
+  async #evaluateMissing(): Promise<void> {
+    const record = this.#record
+    if (record?.initialValLoss === null) await this.#evaluate(0, record.initialWeights)
+    const last = this.#rounds.at(-1)
+    if (last && last.valLoss === null) await this.#evaluate(last.round, this.machine?.base.weights ?? null)
+  }
+
+  async #evaluate(round: number, weights: string | null): Promise<void> {
+    const record = this.#record
+    if (!record?.manifest || weights === null) return
+    const { id, config, manifest } = record
+    const task = { config: modelOf(config), weights, manifest, seed: config.seed }
+    try {
+      const evaluated = await this.#parts.evaluator.evaluate(task)
+      if (this.#stop.signal.aborted) return
+      await this.#parts.store.setEvaluation(id, round, evaluated)
+      await this.#reload(id)
+      this.#changed()
+    } catch (error) {
+      if (!this.#stop.signal.aborted)
+        this.problems.report('evaluation-failed', `Round ${round}: ${String(error)}`)
+    }
+  }
+
+  async #reload(run: string): Promise<void> {
+    const { store } = this.#parts
+    this.#rounds = await store.rounds(run)
+    this.#samples = await store.samples(run)
+    this.#contributors = await store.contributors(run)
+    const record = await store.latestRun()
+    if (record?.id === run) this.#record = record
+  }
+
+  #leaseOf(id: string, { steps, ranges }: OpenLease, { config, ...machine }: Machine): Lease {
+    const { innerSteps, batchSize, rounds, innerLearningRate } = config
+    return {
+      id,
+      run: machine.run,
+      round: machine.round,
+      base: machine.base.weights,
+      steps,
+      batchSize,
+      firstStep: (machine.round - 1) * innerSteps,
+      totalSteps: rounds * innerSteps,
+      peakLearningRate: innerLearningRate,
+      ranges,
+      codec: 'f16',
+      bytes: CODECS.f16.byteLength(machine.parameters),
+      deadlineAt: machine.deadlineAt,
+    }
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    const done = work
+      .catch((error: unknown) => this.problems.report('internal', String(error)))
+      .finally(() => this.#background.delete(done))
+    this.#background.add(done)
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener()
+  }
+}
+
+export const modelOf = (config: RunConfig): ModelConfig => PRESETS[config.preset]
+
+/** The rows that an event's effects stand for. */
+function commitOf(machine: Machine, effects: readonly Effect[], now: number, bytesDown: number): Commit {
+  const of = <T extends Effect['type']>(type: T) =>
+    effects.filter((effect): effect is Extract<Effect, { type: T }> => effect.type === type)
+  const closed = of('round-closed')[0]?.closed
+  return {
+    machine,
+    granted: of('granted').map(({ id, lease: { volunteer, steps, ranges } }) => ({
+      id,
+      volunteer,
+      steps,
+      ranges,
+    })),
+    ended: of('lease-ended'),
+    accepted: of('accepted'),
+    refused: of('refused'),
+    closed: closed ? { ...closed, bytesDown } : null,
+    now,
+  }
+}

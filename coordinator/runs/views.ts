@@ -1,0 +1,82 @@
+/** The run and the people as pages see them: pure functions from what is remembered to what is shown. */
+import type { ContributionRow, VolunteerRow } from '../../shared/protocol/admin.ts'
+import { LIMITS } from '../../shared/protocol/limits.ts'
+import type { RoundSummary, RunView } from '../../shared/protocol/run.ts'
+import type { Machine } from '../rounds/state.ts'
+import type { Credit, RunRecord, VolunteerRecord } from '../store/metadata.ts'
+import { sentenceFor } from './messages.ts'
+import type { Live } from './roster.ts'
+
+export interface Remembered {
+  readonly record: RunRecord
+  readonly machine: Machine | null
+  readonly parameters: number
+  readonly rounds: readonly RoundSummary[]
+  readonly samples: readonly { round: number; text: string }[]
+  readonly contributors: number
+}
+
+export function runView({ record, machine, ...rest }: Remembered, now: number): RunView {
+  return {
+    id: record.id,
+    config: record.config,
+    status: machine?.status ?? (record.status === 'failed' ? 'failed' : 'preparing'),
+    problem: record.problem,
+    phase: machine?.phase ?? 'gathering',
+    round: machine?.round ?? 1,
+    deadlineAt: machine?.deadlineAt ?? null,
+    extensions: machine?.extensions ?? 0,
+    present: machine?.present.length ?? 0,
+    leased: Object.keys(machine?.leases ?? {}).length,
+    accepted: Object.keys(machine?.accepted ?? {}).length,
+    parameters: rest.parameters,
+    tokens: rest.rounds.at(-1)?.totalTokens ?? 0,
+    contributors: rest.contributors,
+    weights: machine ? { hash: machine.base.weights, bytes: rest.parameters * 4 } : null,
+    manifest: record.manifest,
+    initialValLoss: record.initialValLoss,
+    initialBitsPerByte: record.initialBitsPerByte,
+    history: thin(rest.rounds, LIMITS.historyPoints),
+    samples: firstAndLast(rest.samples),
+    now,
+  }
+}
+
+/** Every k-th, and always the newest. */
+export function thin<T>(list: readonly T[], most: number): T[] {
+  const every = Math.ceil(list.length / most)
+  return list.filter((_, i) => (list.length - 1 - i) % every === 0)
+}
+
+const firstAndLast = <T>(list: readonly T[]): T[] =>
+  list.length <= 2 ? [...list] : [list[0] as T, list.at(-1) as T] // longer than 2 here
+
+export function volunteerRow(
+  record: VolunteerRecord,
+  live: Live | undefined,
+  credit: Credit | undefined,
+  machine: Machine | null,
+): VolunteerRow {
+  const lease = Object.values(machine?.leases ?? {}).find((open) => open.volunteer === record.id)
+  return {
+    id: record.id,
+    name: record.name,
+    connected: live !== undefined,
+    state: live?.state ?? 'stopped',
+    backend: live?.backend ?? record.backend,
+    device: live?.device || record.device,
+    tokensPerSecond: live?.tokensPerSecond ?? record.tokensPerSecond,
+    step: lease && live ? live.step : null,
+    steps: lease?.steps ?? null,
+    accepted: credit?.accepted ?? 0,
+    rejected: credit?.rejected ?? 0,
+    tokens: credit?.tokens ?? 0,
+    removed: record.removed,
+    lastSeenAt: record.lastSeenAt,
+  }
+}
+
+export const contributionRow = (row: Omit<ContributionRow, 'message'>): ContributionRow => ({
+  ...row,
+  message: row.reason === null ? `Accepted: ${row.tokens} tokens.` : sentenceFor(row.reason),
+})
