@@ -11,7 +11,7 @@ import { sampleId } from './sample.ts'
 import { toBatch } from './train.ts'
 
 /** Tokens evaluated at once, at least one sequence. */
-const EVALUATION_TOKENS = 1_024
+const EVALUATION_TOKENS = 512
 
 /** Sum of the cross entropy over any number of whole sequences. */
 export async function evaluate(replica: Replica, sequences: Uint16Array): Promise<Evaluation> {
