@@ -10,7 +10,7 @@ describe('the configuration', () => {
       tls: null,
       publicUrl: null,
       trustedProxies: 0,
-      log: 'info',
+      log: 'warn',
     })
   })
 

@@ -18,7 +18,7 @@ const schema = z
     POTLUCK_PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
     /** How many proxies in front may be believed about the client's address. */
     POTLUCK_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(10).default(0),
-    POTLUCK_LOG: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('info'),
+    POTLUCK_LOG: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn'),
   })
   .refine((env) => (env.POTLUCK_TLS_CERT === undefined) === (env.POTLUCK_TLS_KEY === undefined), {
     path: ['POTLUCK_TLS_CERT'],

@@ -41,7 +41,6 @@ export async function buildServer(parts: HttpParts): Promise<FastifyInstance> {
   const tls = readTls(config)
   const app = fastify({
     logger: config.log === 'silent' ? false : { level: config.log },
-    disableRequestLogging: true,
     bodyLimit: LIMITS.jsonBytes,
     trustProxy: (_address, hop) => hop < config.trustedProxies,
     forceCloseConnections: true,

@@ -1,0 +1,103 @@
+/** The socket to the coordinator, typed and parsed. It reconnects by itself; who listens decides what that means. */
+import { io, type Socket } from 'socket.io-client'
+import type { z } from 'zod'
+import {
+  type CoordinatorToVolunteer,
+  joinSchema,
+  type LeaseAnswer,
+  leaseAnswerSchema,
+  PROTOCOL_VERSION,
+  type stateSchema,
+  type VolunteerToCoordinator,
+  type Welcome,
+  welcomeSchema,
+} from '../../shared/protocol/messages.ts'
+import { type RunView, runViewSchema } from '../../shared/protocol/run.ts'
+import { readToken, writeToken } from '../storage/identity.ts'
+
+export interface ConnectionEvents {
+  welcome(message: Welcome): void
+  run(view: RunView | null): void
+  lost(): void
+  /** The coordinator cannot be reached or will not have us. `final` errors are not tried again. */
+  refused(error: { code: string; message: string; final: boolean }): void
+  removed(reason: string): void
+}
+
+const ANSWER_MS = 15_000
+const FINAL = ['volunteer-removed', 'protocol-version', 'bad-request']
+
+export class Connection {
+  readonly #socket: Socket<CoordinatorToVolunteer, VolunteerToCoordinator>
+  #token = readToken()
+
+  constructor(events: ConnectionEvents) {
+    this.#socket = io('/volunteers', {
+      transports: ['websocket'],
+      auth: (give) =>
+        give({ protocol: PROTOCOL_VERSION, ...(this.#token !== undefined && { token: this.#token }) }),
+      reconnectionDelayMax: 10_000,
+    })
+    this.#socket.on('welcome', (message) => {
+      const welcome = welcomeSchema.parse(message)
+      if (welcome.token !== undefined) {
+        this.#token = welcome.token
+        writeToken(welcome.token)
+      }
+      events.welcome(welcome)
+    })
+    this.#socket.on('run', (message) => events.run(runViewSchema.nullable().parse(message)))
+    this.#socket.on('removed', ({ reason }) => {
+      this.#socket.disconnect()
+      events.removed(reason)
+    })
+    this.#socket.on('disconnect', () => events.lost())
+    this.#socket.on('connect_error', (error) => events.refused(this.#refusal(error)))
+  }
+
+  /** The volunteer's secret; empty before the first welcome. */
+  get token(): string {
+    return this.#token ?? ''
+  }
+
+  get connected(): boolean {
+    return this.#socket.connected
+  }
+
+  /** @throws Error when there is no answer in time or the answer is an error. */
+  async join(message: z.infer<typeof joinSchema>): Promise<void> {
+    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('join', joinSchema.parse(message)))
+  }
+
+  async leave(): Promise<void> {
+    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('leave'))
+  }
+
+  async lease(run: string, round: number): Promise<LeaseAnswer> {
+    const answer: unknown = await this.#socket.timeout(ANSWER_MS).emitWithAck('lease', { run, round })
+    refuseErrors(answer)
+    return leaseAnswerSchema.parse(answer)
+  }
+
+  async release(lease: string): Promise<void> {
+    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('release', { lease }))
+  }
+
+  /** Lost when there is no connection: the next one tells anew. */
+  state(message: z.infer<typeof stateSchema>): void {
+    if (this.#socket.connected) this.#socket.volatile.emit('state', message)
+  }
+
+  #refusal(error: Error & { data?: { code?: string; message?: string } }) {
+    const code = error.data?.code ?? 'unreachable'
+    const final = FINAL.includes(code)
+    if (final) this.#socket.disconnect()
+    return { code, message: error.data?.message ?? error.message, final }
+  }
+}
+
+function refuseErrors(answer: unknown): void {
+  if (typeof answer !== 'object' || answer === null || !('error' in answer)) return
+  const { code, message } = answer.error as { code: string; message: string } // ErrorBody is all that has `error`
+  throw Object.assign(new Error(message), { code })
+}
