@@ -63,17 +63,18 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     }, 60_000)
     afterAll(() => engine.dispose())
 
-    const reset = () => {
+    // An engine in a Worker answers with promises where the interface says nothing: await both kinds.
+    const reset = async () => {
       const zeros = () => new Float32Array(parameterCount(TINY))
-      engine.setParameters(tinyParameters())
-      engine.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
+      await engine.setParameters(tinyParameters())
+      await engine.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
     }
 
     test('gives parameters and optimiser state back as they were set', async () => {
       const count = parameterCount(TINY)
       const ramp = (factor: number) => Float32Array.from({ length: count }, (_, i) => i * factor)
-      engine.setParameters(ramp(0.5))
-      engine.setOptimiserState({ firstMoment: ramp(2), secondMoment: ramp(3), updates: 41 })
+      await engine.setParameters(ramp(0.5))
+      await engine.setOptimiserState({ firstMoment: ramp(2), secondMoment: ramp(3), updates: 41 })
       expect(await engine.getParameters()).toEqual(ramp(0.5))
       expect(await engine.getOptimiserState()).toEqual({
         firstMoment: ramp(2),
@@ -83,7 +84,7 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     })
 
     test('evaluates as the f64 reference does, whatever the number of sequences', async () => {
-      reset()
+      await reset()
       const sequences = randomSequences(TINY, 76, 'evaluate') // more than one chunk and a short last one
       const { nats, tokens } = await engine.evaluate(sequences)
       expect(tokens).toBe(76 * 7)
@@ -97,7 +98,7 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     })
 
     test('the first step has the reference loss, and its moments are the clipped reference gradient', async () => {
-      reset()
+      await reset()
       const job = tinyJob(1)
       const result = await engine.train(job)
       const { loss, gradient } = referenceGradient(TINY, tinyParameters(), job.sequences)
@@ -113,7 +114,7 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     // Adam divides by √v, so where a gradient is no larger than f32's noise the direction of its update is noise
     // too. Few elements are like that, hence a looser bound on the norm of the whole difference.
     test.each([1, 5])('parameters after %i steps move as in the reference AdamW', async (steps) => {
-      reset()
+      await reset()
       const job = tinyJob(steps)
       const result = await engine.train(job)
       const expected = referenceTrain(TINY, tinyParameters(), job)
@@ -125,7 +126,7 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     })
 
     test('learns one batch by heart', async () => {
-      reset()
+      await reset()
       const batch = randomSequences(TINY, 4, 'by heart')
       const sequences = new Uint16Array(20 * batch.length)
       for (let step = 0; step < 20; step++) sequences.set(batch, step * batch.length)
@@ -139,22 +140,22 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     })
 
     test('a replica restored from parameters and state goes on as if never stopped', async () => {
-      reset()
+      await reset()
       const whole = tinyJob(6)
       await engine.train({ ...whole, steps: 3, sequences: whole.sequences.subarray(0, 3 * 2 * 8) })
       const [parameters, state] = [await engine.getParameters(), await engine.getOptimiserState()]
       const rest = { ...whole, steps: 3, firstStep: 6, sequences: whole.sequences.subarray(3 * 2 * 8) }
       await engine.train(rest)
       const wanted = await engine.getParameters()
-      reset()
-      engine.setParameters(parameters)
-      engine.setOptimiserState(state)
+      await reset()
+      await engine.setParameters(parameters)
+      await engine.setOptimiserState(state)
       await engine.train(rest)
       expect(distance(await engine.getParameters(), wanted)).toBeLessThan(1e-6)
     })
 
     test('evaluation and generation leave parameters and state alone', async () => {
-      reset()
+      await reset()
       await engine.evaluate(randomSequences(TINY, 3, 'quiet'))
       await engine.generate([1, 2], { tokens: 2, temperature: 1, topK: 0, seed: 'quiet' })
       expect(await engine.getParameters()).toEqual(tinyParameters())
@@ -162,7 +163,7 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     })
 
     test('generates the likeliest continuation at temperature 0, past the context length too', async () => {
-      reset()
+      await reset()
       const prompt = [5, 9, 2]
       const next = (all: number[]) => referenceNext(TINY, tinyParameters(), all.slice(-TINY.sequenceLength))
       const ids = await engine.generate(prompt, { tokens: 9, temperature: 0, topK: 0, seed: 'a' })
@@ -172,7 +173,7 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     })
 
     test('generates the same ids from the same seed and others from another', async () => {
-      reset()
+      await reset()
       const options = { tokens: 20, temperature: 2, topK: 50, seed: 'a' }
       const ids = await engine.generate([7], options)
       expect(await engine.generate([7], options)).toEqual(ids)
@@ -180,7 +181,7 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     })
 
     test('reports progress and ends with the last step', async () => {
-      reset()
+      await reset()
       const seen: TrainProgress[] = []
       await engine.train(tinyJob(4), (progress) => seen.push(progress))
       expect(seen.at(-1)).toMatchObject({ step: 4, steps: 4 })
@@ -188,16 +189,16 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     })
 
     test('stop ends the job early with what was done', async () => {
-      reset()
-      const result = await engine.train(tinyJob(50), () => engine.stop())
+      await reset()
+      const result = await engine.train(tinyJob(500), () => engine.stop())
       expect(result.steps).toBeGreaterThan(0)
-      expect(result.steps).toBeLessThan(50)
+      expect(result.steps).toBeLessThan(500)
       expect((await engine.getOptimiserState()).updates).toBe(result.steps)
     })
 
     test('pause holds the job until resume, and stop ends a paused job', async () => {
-      reset()
-      engine.pause()
+      await reset()
+      await engine.pause()
       let done = false
       const job = engine.train(tinyJob(2)).finally(() => {
         done = true
@@ -205,18 +206,18 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
       for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setTimeout(resolve))
       expect(done).toBe(false)
       expect((await engine.getOptimiserState()).updates).toBe(0)
-      engine.resume()
+      await engine.resume()
       expect((await job).steps).toBe(2)
-      engine.pause()
+      await engine.pause()
       const stopped = engine.train(tinyJob(2))
       await new Promise((resolve) => setTimeout(resolve))
-      engine.stop()
+      await engine.stop()
       expect(await stopped).toMatchObject({ steps: 0, tokens: 0, meanLoss: 0 })
-      engine.resume()
+      await engine.resume()
     })
 
     test('refuses jobs whose sizes disagree, ids outside the vocabulary, and a second job at once', async () => {
-      reset()
+      await reset()
       const bad = { code: 'engine/bad-job' }
       await expect(engine.train({ ...tinyJob(2), steps: 3 })).rejects.toMatchObject(bad)
       await expect(engine.train({ ...tinyJob(2), batchSize: 0 })).rejects.toMatchObject(bad)
@@ -227,15 +228,15 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
       await expect(
         engine.generate([], { tokens: 1, temperature: 0, topK: 0, seed: '' }),
       ).rejects.toMatchObject(bad)
-      expect(() => engine.setParameters(new Float32Array(3))).toThrow(expect.objectContaining(bad))
+      await expect((async () => engine.setParameters(new Float32Array(3)))()).rejects.toMatchObject(bad)
       const running = engine.train(tinyJob(2))
       await expect(engine.train(tinyJob(2))).rejects.toMatchObject(bad)
       await running
     })
 
     test('says so when the loss is no number', async () => {
-      reset()
-      engine.setParameters(tinyParameters().fill(Number.NaN, 0, 24))
+      await reset()
+      await engine.setParameters(tinyParameters().fill(Number.NaN, 0, 24))
       const job = tinyJob(1, { sequences: new Uint16Array(16) })
       await expect(engine.train(job)).rejects.toMatchObject({ code: 'engine/not-finite' })
     })

@@ -1,0 +1,61 @@
+import { afterAll, expect, test } from 'vitest'
+import { engineContract, randomSequences, TINY, tinyParameters } from '../../shared/engine/contract.ts'
+import { chooseBackend } from './chooseBackend.ts'
+import { startEngine } from './engineClient.ts'
+import { measureBackend } from './measureBackend.ts'
+
+engineContract('the engine in its Worker, on wasm', (config) => startEngine('wasm', config))
+
+test('terminating the Worker rejects every waiting call at once, and every later one', async () => {
+  const engine = await startEngine('wasm', TINY)
+  await engine.setParameters(tinyParameters())
+  await engine.pause()
+  const sequences = randomSequences(TINY, 2, 'held')
+  const job = engine.train({
+    sequences,
+    steps: 1,
+    batchSize: 2,
+    firstStep: 0,
+    totalSteps: 10,
+    peakLearningRate: 0.01,
+  })
+  engine.terminate()
+  await expect(job).rejects.toMatchObject({ name: 'EngineError', code: 'engine/device-lost' })
+  await expect(engine.getParameters()).rejects.toMatchObject({ code: 'engine/device-lost' })
+  expect((await engine.ended).code).toBe('engine/device-lost')
+})
+
+test('a model too large for the memory ends with a reason, not with silence', async () => {
+  const huge = { ...TINY, vocabSize: 2 ** 24, dModel: 768, headDim: 256 } // 48 GiB
+  await expect(startEngine('wasm', huge)).rejects.toThrow()
+})
+
+test('an aborted start leaves nothing behind', async () => {
+  const reason = new Error('changed my mind')
+  await expect(startEngine('wasm', TINY, AbortSignal.abort(reason))).rejects.toBe(reason)
+  const later = new AbortController()
+  const start = startEngine('wasm', TINY, later.signal)
+  later.abort(reason)
+  await expect(start).rejects.toBe(reason)
+})
+
+test('measures real steps in a Worker of their own', async () => {
+  expect(await measureBackend('wasm', TINY, 2)).toBeGreaterThan(0)
+})
+
+test('chooses wasm where the GPU is a program, and remembers', async () => {
+  const tested: string[] = []
+  const options = { batchSize: 2, onTesting: (backend: string) => void tested.push(backend) }
+  const choice = await chooseBackend(TINY, options)
+  expect(choice.backend).toBe('wasm')
+  expect(choice.tokensPerSecond).toBeGreaterThan(0)
+  expect(choice.measurements.map(({ note }) => note)).toEqual([
+    'webgpu: software adapter, runs on the CPU, not measured',
+    expect.stringMatching(/^wasm: [\d,]+ tokens per second on the CPU$/),
+    'webgl: software adapter, runs on the CPU, not measured',
+  ])
+  expect(await chooseBackend(TINY, options)).toEqual(choice)
+  expect(tested).toEqual(['wasm'])
+})
+
+afterAll(() => localStorage.clear())

@@ -1,0 +1,131 @@
+/**
+ * The page's end of the training Worker: the Engine interface with promises. When the Worker dies, for whatever
+ * reason, every waiting call rejects at once with the reason, and so does every later one; nothing restarts by
+ * itself. Which backend to start is chooseBackend.ts's question.
+ */
+import { proxy, type Remote, wrap } from 'comlink'
+import type { CodecName } from '../../shared/codec/codec.ts'
+import {
+  type Backend,
+  type Engine,
+  EngineError,
+  type OptimiserState,
+  type TrainProgress,
+} from '../../shared/engine/engine.ts'
+import type { ModelConfig } from '../../shared/model/config.ts'
+import type { EngineService } from './engine.worker.ts'
+import './engineErrors.ts'
+
+/** An Engine in a Worker. Arrays handed over are copied, arrays handed back are moved out of the Worker. */
+export interface RemoteEngine extends Engine {
+  setParameters(values: Float32Array): Promise<void>
+  setOptimiserState(state: OptimiserState): Promise<void>
+  pause(): Promise<void>
+  resume(): Promise<void>
+  stop(): Promise<void>
+  /** The encoded pseudo-gradient against the parameters last set. */
+  contribution(codec: CodecName): Promise<Uint8Array<ArrayBuffer>>
+  /** Ends the Worker at once; waiting calls reject. The same as `terminate`. */
+  dispose(): void
+  terminate(): void
+  /** Resolves with the reason when this engine has ended and must be replaced; never rejects. */
+  readonly ended: Promise<EngineError>
+}
+
+/**
+ * Starts a Worker and an engine on `backend` in it; all parameters are zero. Aborting ends the Worker.
+ * @throws EngineError `engine/backend-missing` when the backend does not work here; what `signal` carries when aborted.
+ */
+export async function startEngine(
+  backend: Backend,
+  config: ModelConfig,
+  signal?: AbortSignal,
+): Promise<RemoteEngine> {
+  signal?.throwIfAborted()
+  const worker = new Worker(new URL('./engine.worker.ts', import.meta.url), {
+    type: 'module',
+    name: 'engine',
+  })
+  const life = watch(worker)
+  const abort = () => life.end(new EngineError('engine/device-lost', 'The engine was told to end.'))
+  signal?.addEventListener('abort', abort, { once: true })
+  const service = wrap<EngineService>(worker)
+  try {
+    await life.during(service.load(backend, config))
+  } catch (error) {
+    abort()
+    signal?.throwIfAborted()
+    throw error
+  }
+  return remoteEngine(backend, config, service, life)
+}
+
+interface Life {
+  /** Rejects with the reason when the Worker ends before `call` does. */
+  during<T>(call: Promise<T>): Promise<T>
+  end(reason: EngineError): void
+  readonly ended: Promise<EngineError>
+}
+
+/** A Worker that has failed cannot be asked anything, so its death is what its events say. */
+function watch(worker: Worker): Life {
+  let tell = (_: EngineError) => {}
+  const ended = new Promise<EngineError>((resolve) => {
+    tell = resolve
+  })
+  const rejection = ended.then((reason) => Promise.reject(reason))
+  rejection.catch(() => {}) // nobody may be waiting
+  const end = (reason: EngineError) => {
+    worker.terminate()
+    tell(reason)
+  }
+  const fail = (what: string) =>
+    end(new EngineError('engine/device-lost', `The training Worker failed: ${what}`))
+  worker.addEventListener('error', (event) => fail(event.message || 'its script did not load'))
+  worker.addEventListener('messageerror', () => fail('a message could not be read'))
+  return {
+    ended,
+    end,
+    async during(call) {
+      try {
+        return await Promise.race([rejection, call])
+      } catch (error) {
+        // A dead device cannot be revived within its Worker.
+        if (error instanceof EngineError && error.code === 'engine/device-lost') end(error)
+        throw error
+      }
+    },
+  }
+}
+
+function remoteEngine(
+  backend: Backend,
+  config: ModelConfig,
+  service: Remote<EngineService>,
+  { during, end, ended }: Life,
+): RemoteEngine {
+  const terminate = () => end(new EngineError('engine/device-lost', 'The engine was told to end.'))
+  return {
+    backend,
+    config,
+    setParameters: (values) => during(service.setParameters(values)),
+    getParameters: () => during(service.getParameters()),
+    setOptimiserState: (state) => during(service.setOptimiserState(state)),
+    getOptimiserState: () => during(service.getOptimiserState()),
+    train: (job, onProgress) => during(service.train(job, listener(onProgress))),
+    contribution: (codec) => during(service.contribution(codec)),
+    pause: () => during(service.pause()),
+    resume: () => during(service.resume()),
+    stop: () => during(service.stop()),
+    evaluate: (sequences) => during(service.evaluate(sequences)),
+    generate: (prompt, options) => during(service.generate(prompt, options)),
+    dispose: terminate,
+    terminate,
+    ended,
+  }
+}
+
+/** A function crosses only as a proxy; the Worker releases it after the job. */
+function listener(onProgress?: (progress: TrainProgress) => void) {
+  return onProgress === undefined ? null : proxy(onProgress)
+}
