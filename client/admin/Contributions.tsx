@@ -52,7 +52,7 @@ function Row({ row, now }: { row: ContributionRow; now: number }) {
       <td class="nowrap number">{moment(row.at, now)}</td>
       <td class="numeric">{integer(row.round)}</td>
       <th scope="row">{row.name}</th>
-      <td>
+      <td class="result">
         <Pill tone={accepted ? 'ok' : 'neutral'} icon={accepted ? 'check' : 'cross'}>
           {accepted ? words.accepted : words.rejected}
         </Pill>

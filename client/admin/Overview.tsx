@@ -142,7 +142,6 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
       </NumberCard>
       <NumberCard label={words.speed} note={words.speedNote(speed.training)}>
         {compact(speed.tokensPerSecond)}
-        <span class="unit"> {strings.perSecond}</span>
       </NumberCard>
     </dl>
   )

@@ -16,7 +16,7 @@ const ALLOWED: Record<RunView['status'], readonly RunAction[]> = {
 export const isAllowed = (action: RunAction, status: RunView['status']) => ALLOWED[status].includes(action)
 
 /** A finished run leaves room for the next one. */
-export const mayCreate = (run: RunView | null) =>
+export const mayCreate = (run: Pick<RunView, 'status'> | null) =>
   run === null || run.status === 'completed' || run.status === 'ended' || run.status === 'failed'
 
 export type RowState = VolunteerState | 'away' | 'removed'

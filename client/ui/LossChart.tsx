@@ -8,6 +8,7 @@ import './chart.css'
 import { LossTable } from './LossTable.tsx'
 import {
   isClipped,
+  isSmoothed,
   type LossPoint,
   lossCsv,
   lossPoints,
@@ -102,6 +103,7 @@ export function LossChart({ run, title = strings.chart.title, empty = strings.ch
   const words = strings.chart
   const scale = log ? words.scaleLog : isClipped(points, full) ? words.scaleClipped : words.scaleFull
   const drawable = points.length > 1
+  const lines = isSmoothed(points) ? words.linesSmoothed : words.lines
   return (
     <figure class="chart">
       <div class="head">
@@ -127,7 +129,7 @@ export function LossChart({ run, title = strings.chart.title, empty = strings.ch
       </div>
       <figcaption>
         <p>{lossSummary(points)}</p>
-        {drawable && <p class="muted small chart-unit">{`${words.unit} ${scale}`}</p>}
+        {drawable && <p class="muted small chart-unit">{`${words.unit} ${scale} ${lines}`}</p>}
       </figcaption>
       {!drawable && <p class="chart-empty">{empty}</p>}
       {drawable && (table ? <LossTable points={points} /> : <Plot points={points} log={log} full={full} />)}

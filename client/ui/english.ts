@@ -1,4 +1,4 @@
-/** The English table. It is one object, written in two parts so that each page's sentences can be read at once. */
+/** The English table. It is one object, written in two parts so that each page’s sentences can be read at once. */
 import { adminEnglish } from './englishAdmin.ts'
 import { volunteerEnglish } from './englishVolunteer.ts'
 import { count } from './format.ts'
@@ -37,6 +37,8 @@ export const english = {
     heldOut: 'Held-out',
     training: 'Training',
     unit: 'Cross entropy, nats per token: lower is better. Horizontal: accepted tokens.',
+    lines: 'Solid: held-out. Dashed: training.',
+    linesSmoothed: 'Solid: held-out. Dashed: training, smoothed 0.6; thin: as measured.',
     scaleFull: 'Linear scale, full range.',
     scaleClipped: 'Linear scale; the steep start is cut off.',
     scaleLog: 'Logarithmic scale.',
@@ -65,7 +67,7 @@ export const english = {
       `No round has finished yet. The first point comes after round 1, about ${time}.`,
     summaryNone: 'No round has finished yet.',
     summaryFirst: (loss: string) =>
-      `The untrained model's held-out loss is ${loss}. No round has finished yet.`,
+      `The untrained model’s held-out loss is ${loss}. No round has finished yet.`,
     summary: (loss: string, rounds: number) => `Held-out loss ${loss} after ${count(rounds, 'round')}.`,
     summaryFrom: (loss: string, change: string, from: string, rounds: number) =>
       `Held-out loss ${loss}, ${change} from ${from} untrained, ${count(rounds, 'round')}.`,

@@ -1,4 +1,4 @@
-/** The operator's panel in English. Buttons are verbs; a confirmation names the consequence and the number. */
+/** The operator’s panel in English. Buttons are verbs; a confirmation names the consequence and the number. */
 import { count } from './format.ts'
 
 const access = {
@@ -105,7 +105,7 @@ const run = {
   tokensShare: (share: string) => `${share} of the rounds done`,
   volunteers: 'Volunteers now',
   contributors: (people: number) => `${count(people, 'contributor')} so far`,
-  speed: 'Speed now',
+  speed: 'Tokens/s now',
   speedNote: (training: number) => `${training} training`,
   asOf: (time: string) => `As of ${time}`,
   stale: (time: string) => `Live data stopped at ${time}. Showing the last known values.`,

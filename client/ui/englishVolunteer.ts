@@ -1,4 +1,4 @@
-/** The volunteer page's sentences in English. States are told as word, reason, what happens next. */
+/** The volunteer page’s sentences in English. States are told as word, reason, what happens next. */
 import { count } from './format.ts'
 
 const welcome = {
@@ -18,7 +18,7 @@ const welcome = {
   fits: (backend: string, rate: string) => `Fits: ${backend}, about ${rate}.`,
   consentTitle: 'What you agree to',
   consentUse: (run: string) => `This uses your GPU, or the CPU where there is none, to train ${run}.`,
-  consentAnyRun: 'the model shown here',
+  consentAnyRun: 'the model the operator sets up',
   consentBytes: (time: string, down: string, up: string) =>
     `Each round (${time}) downloads about ${down} and a share of the training text, and uploads ${up}.`,
   consentAbout: (time: string) => `about ${time}`,

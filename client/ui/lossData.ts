@@ -47,6 +47,27 @@ const CLIP_SHARE = 0.02
 export const isClipped = (points: readonly LossPoint[], full: boolean) =>
   !full && points.length >= CLIP_FROM_POINTS
 
+/** Weight of the past in the smoothed training loss. */
+const SMOOTHING = 0.6
+
+/**
+ * Exponential moving average, freed of its pull towards the start: each value is divided by the weight seen so
+ * far, as Weights & Biases does. Unknown values stay unknown and move nothing.
+ */
+export function smooth(values: readonly (number | null)[]): (number | null)[] {
+  let average = 0
+  let weight = 0
+  return values.map((value) => {
+    if (value === null) return null
+    average = SMOOTHING * average + (1 - SMOOTHING) * value
+    weight = SMOOTHING * weight + (1 - SMOOTHING)
+    return average / weight
+  })
+}
+
+/** Short runs are drawn as they are; in long ones the noise would hide the line. */
+export const isSmoothed = (points: readonly LossPoint[]) => points.length >= CLIP_FROM_POINTS
+
 /** Lowest and highest loss to show, with a twentieth of air on both sides. */
 export function lossRange(points: readonly LossPoint[], full: boolean): [number, number] {
   const from = isClipped(points, full) ? (points.at(-1)?.tokens ?? 0) * CLIP_SHARE : 0

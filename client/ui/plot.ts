@@ -3,7 +3,7 @@
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { compact, loss } from './format.ts'
-import { type LossPoint, lossRange, spreadLabels } from './lossData.ts'
+import { isSmoothed, type LossPoint, lossRange, smooth, spreadLabels } from './lossData.ts'
 import { strings } from './strings.ts'
 
 export interface PlotOptions {
@@ -54,11 +54,17 @@ function readColours(parent: HTMLElement): Colours {
   return colours
 }
 
-const toData = (points: readonly LossPoint[]): uPlot.AlignedData => [
-  points.map((point) => point.tokens),
-  points.map((point) => point.training),
-  points.map((point) => point.heldOut),
-]
+/** Tokens, training loss as drawn, held-out loss, and the raw training loss when the drawn one is smoothed. */
+function toData(points: readonly LossPoint[]): uPlot.AlignedData {
+  const training = points.map((point) => point.training)
+  const smoothed = isSmoothed(points)
+  return [
+    points.map((point) => point.tokens),
+    smoothed ? smooth(training) : training,
+    points.map((point) => point.heldOut),
+    smoothed ? training : training.map(() => null),
+  ]
+}
 
 /** Names the lines at their right ends, in the lines' own order of height. */
 function drawLabels(plot: uPlot, colours: Colours): void {
@@ -142,6 +148,7 @@ function settings(
         spanGaps: true,
         points: { show: (plot) => plot.data[0].length <= 60, size: 6, fill: colours.heldOut },
       },
+      { stroke: colours.training, width: 1, alpha: 0.45, spanGaps: true, points: { show: false } },
     ],
     hooks: {
       draw: [(plot) => drawLabels(plot, colours)],

@@ -61,46 +61,46 @@ function StripButtons({ view, controls }: Omit<StripProps, 'told'>) {
     if (!view.finishing) controls.finishRound()
   }
   return (
-    <div class="buttons strip-buttons">
-      {can.start && (
-        <Button kind="primary" icon="flame" onClick={controls.start}>
-          {strings.volunteer.welcome.startAgain}
+    <>
+      <div class="buttons strip-buttons">
+        {can.start && (
+          <Button kind="primary" icon="flame" onClick={controls.start}>
+            {strings.volunteer.welcome.startAgain}
+          </Button>
+        )}
+        {paused ? (
+          <Button kind="primary" icon="play" disabled={!can.resume} onClick={controls.resume}>
+            {words.resume}
+          </Button>
+        ) : (
+          <Button icon="pause" disabled={!can.pause} onClick={controls.pause}>
+            {words.pause}
+          </Button>
+        )}
+        <Button
+          icon={view.finishing ? 'check' : 'finish'}
+          aria-pressed={view.finishing}
+          disabled={!can.finish}
+          onClick={controls.finishRound}
+        >
+          {words.finish}
         </Button>
-      )}
-      {paused ? (
-        <Button kind="primary" icon="play" disabled={!can.resume} onClick={controls.resume}>
-          {words.resume}
+        <Button icon="stop" disabled={!can.stop} onClick={() => (lost === null ? stop() : setAsking(true))}>
+          {words.stop}
         </Button>
-      ) : (
-        <Button icon="pause" disabled={!can.pause} onClick={controls.pause}>
-          {words.pause}
-        </Button>
-      )}
-      <Button
-        icon={view.finishing ? 'check' : 'finish'}
-        aria-pressed={view.finishing}
-        disabled={!can.finish}
-        onClick={controls.finishRound}
-      >
-        {words.finish}
-      </Button>
-      <Button icon="stop" disabled={!can.stop} onClick={() => (lost === null ? stop() : setAsking(true))}>
-        {words.stop}
-      </Button>
+      </div>
       {asking && (
         <Dialog title={words.stopTitle} onClose={() => setAsking(false)}>
           <p>{words.stopText(lost ?? words.stopWork)}</p>
           <div class="buttons">
             <Button onClick={() => setAsking(false)}>{words.keepGoing}</Button>
-            <Button icon="finish" onClick={finish}>
-              {words.finish}
-            </Button>
-            <Button kind="danger" icon="stop" onClick={stop}>
+            <Button onClick={finish}>{words.finish}</Button>
+            <Button kind="danger" onClick={stop}>
               {words.stop}
             </Button>
           </div>
         </Dialog>
       )}
-    </div>
+    </>
   )
 }

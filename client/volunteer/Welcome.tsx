@@ -88,9 +88,9 @@ function Start({ view, told, controls }: PartProps) {
             <strong>{told.word}.</strong> {told.text}
           </p>
           {view.state.kind === 'insecure' && (
-            <p>
-              <a href={view.state.url}>{strings.volunteer.states.insecure.open}</a>
-            </p>
+            <a class="button" href={view.state.url}>
+              {strings.volunteer.states.insecure.open}
+            </a>
           )}
         </Notice>
       ) : (
