@@ -64,16 +64,16 @@ function StripButtons({ view, controls }: Omit<StripProps, 'told'>) {
     <>
       <div class="buttons strip-buttons">
         {can.start && (
-          <Button kind="primary" icon="flame" onClick={controls.start}>
+          <Button kind="primary" icon="flame" onClick={() => controls.start()}>
             {strings.volunteer.welcome.startAgain}
           </Button>
         )}
         {paused ? (
-          <Button kind="primary" icon="play" disabled={!can.resume} onClick={controls.resume}>
+          <Button kind="primary" icon="play" disabled={!can.resume} onClick={() => controls.resume()}>
             {words.resume}
           </Button>
         ) : (
-          <Button icon="pause" disabled={!can.pause} onClick={controls.pause}>
+          <Button icon="pause" disabled={!can.pause} onClick={() => controls.pause()}>
             {words.pause}
           </Button>
         )}
@@ -81,7 +81,7 @@ function StripButtons({ view, controls }: Omit<StripProps, 'told'>) {
           icon={view.finishing ? 'check' : 'finish'}
           aria-pressed={view.finishing}
           disabled={!can.finish}
-          onClick={controls.finishRound}
+          onClick={() => controls.finishRound()}
         >
           {words.finish}
         </Button>

@@ -78,7 +78,7 @@ function Start({ view, told, controls }: PartProps) {
         size="large"
         icon="flame"
         disabled={!enabledControls(view).start}
-        onClick={controls.start}
+        onClick={() => controls.start()}
       >
         {words.start}
       </Button>
