@@ -21,7 +21,7 @@ import './engineErrors.ts'
 
 let loaded: Engine | null = null
 /** What the coming pseudo-gradient is taken against. */
-let base = new Float32Array()
+let base: Float32Array = new Float32Array()
 
 function engine(): Engine {
   if (loaded === null) throw new Error('internal: the Worker was used before load()')

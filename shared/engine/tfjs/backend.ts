@@ -28,7 +28,9 @@ export async function openBackend(backend: Backend, wasmPaths?: WasmPaths): Prom
     use,
     guard(work) {
       use()
-      return Promise.race([lost, work()])
+      return Promise.race([lost, work()]).catch((error: unknown) => {
+        throw backend === 'webgpu' && error instanceof DOMException ? unreadable(error) : error
+      })
     },
   }
 }
@@ -60,6 +62,10 @@ function makeCurrent(backend: Backend): void {
   // For a backend that has started, setBackend does its work before its first await.
   if (tf.getBackend() !== backend) void tf.setBackend(backend)
 }
+
+/** A read that the GPU API itself breaks off; on a dying device this can arrive before the news of its death. */
+const unreadable = ({ message }: DOMException) =>
+  new EngineError('engine/device-lost', `The GPU device did not hand over its results: ${message}`)
 
 /**
  * A promise that rejects when the device dies or refuses work, and never settles on wasm and webgl.

@@ -6,7 +6,7 @@
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelConfig } from '../../model/config.ts'
 import { type Attended, attention, attentionBackward, type Heads } from './attention.ts'
-import type { Kernels, Normed, Rotation } from './kernels.ts'
+import type { Kernels, Normed, NormState, Rotation } from './kernels.ts'
 import type { Block } from './parameters.ts'
 import { fromHeads, toHeads } from './shapes.ts'
 
@@ -19,20 +19,21 @@ export interface Constants {
   /** Of the queries; carries the scores' factor 1/√D. */
   readonly queryRotation: Rotation
   readonly keyRotation: Rotation
+  /** Elements of block states kept between the passes; with more, each block's forward pass is made again. */
+  readonly mostKept: number
 }
 
-/** What the backward pass reads of a block's forward one, and the block's output. */
+/** What the backward pass reads of a block's forward one. */
 export type BlockState = { attention: AttentionState; feedForward: FeedForwardState }
 
 type AttentionState = {
   readonly normed: Normed
-  readonly queries: Normed
-  readonly keys: Normed
+  readonly queries: NormState
+  readonly keys: NormState
   /** The first two normed and rotated, [B·H, T, D]. */
   readonly heads: Heads
   readonly attended: Attended
   readonly merged: tf.Tensor2D
-  readonly y: tf.Tensor2D
 }
 
 type FeedForwardState = {
@@ -40,13 +41,18 @@ type FeedForwardState = {
   readonly gate: tf.Tensor2D
   readonly up: tf.Tensor2D
   readonly mixed: tf.Tensor2D
-  readonly y: tf.Tensor2D
 }
 
-export function blockForward(x: tf.Tensor2D, block: Block, c: Constants): BlockState {
+/** The block's output and the state for its backward pass. */
+export function blockForward(
+  x: tf.Tensor2D,
+  block: Block,
+  c: Constants,
+): { y: tf.Tensor2D; state: BlockState } {
   return tf.tidy(() => {
-    const attention = attentionForward(x, block, c)
-    return { attention, feedForward: feedForward(attention.y, block, c) }
+    const lower = attentionForward(x, block, c)
+    const upper = feedForward(lower.y, block, c)
+    return { y: upper.y, state: { attention: lower.state, feedForward: upper.state } }
   })
 }
 
@@ -59,7 +65,11 @@ export function blockBackward(dy: tf.Tensor2D, block: Block, state: BlockState, 
   })
 }
 
-function attentionForward(x: tf.Tensor2D, block: Block, c: Constants): AttentionState {
+function attentionForward(
+  x: tf.Tensor2D,
+  block: Block,
+  c: Constants,
+): { y: tf.Tensor2D; state: AttentionState } {
   const { kernels, config } = c
   const normed = kernels.layerNorm(x, block.inputNorm) // [N, d]
   const qkv = kernels.product(normed.y, kernels.joinColumns([block.query, block.key, block.value])) // [N, 3d]
@@ -74,7 +84,7 @@ function attentionForward(x: tf.Tensor2D, block: Block, c: Constants): Attention
   const attended = attention(kernels, heads, c.mask)
   const merged = fromHeads(attended.out, config) // [N, d]
   const y = tf.add<tf.Tensor2D>(x, kernels.product(merged, block.attentionOut)) // [N, d]
-  return { normed, queries, keys, heads, attended, merged, y }
+  return { y, state: { normed, queries: stateOf(queries), keys: stateOf(keys), heads, attended, merged } }
 }
 
 function attentionHalfBackward(dy: tf.Tensor2D, block: Block, s: AttentionState, c: Constants) {
@@ -108,13 +118,20 @@ function attentionHalfBackward(dy: tf.Tensor2D, block: Block, s: AttentionState,
   return { dx: tf.add<tf.Tensor2D>(dy, input.dx), gradients }
 }
 
-function feedForward(x: tf.Tensor2D, block: Block, { kernels }: Constants): FeedForwardState {
+/** Without y, so that its memory is freed. */
+const stateOf = ({ unit, scale }: Normed): NormState => ({ unit, scale })
+
+function feedForward(
+  x: tf.Tensor2D,
+  block: Block,
+  { kernels }: Constants,
+): { y: tf.Tensor2D; state: FeedForwardState } {
   const normed = kernels.layerNorm(x, block.postNorm) // [N, d]
   const both = kernels.product(normed.y, kernels.joinColumns([block.gate, block.up])) // [N, 2h]
   const [gate, up] = kernels.splitColumns(both, 2) // [N, h] each
   const mixed = kernels.gatedSilu(gate, up) // [N, h]
   const y = tf.add<tf.Tensor2D>(x, kernels.product(mixed, block.down)) // [N, d]
-  return { normed, gate, up, mixed, y }
+  return { y, state: { normed, gate, up, mixed } }
 }
 
 function feedForwardBackward(dy: tf.Tensor2D, block: Block, s: FeedForwardState, { kernels }: Constants) {

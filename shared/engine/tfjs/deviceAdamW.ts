@@ -21,8 +21,8 @@ interface Group {
   second: tf.Tensor1D
 }
 
-export function deviceAdamW(layout: readonly ParameterEntry[]): Optimiser {
-  const groups = makeGroups(layout)
+export function deviceAdamW(layout: readonly ParameterEntry[], mostElements = MOST_ELEMENTS): Optimiser {
+  const groups = makeGroups(layout, mostElements)
   const size = groups.reduce((sum, group) => sum + group.size, 0)
   let tensors: tf.Tensor[] = []
   let updates = 0
@@ -80,13 +80,13 @@ export function deviceAdamW(layout: readonly ParameterEntry[]): Optimiser {
 
 type Part = 'values' | 'first' | 'second'
 
-function makeGroups(layout: readonly ParameterEntry[]): Group[] {
+function makeGroups(layout: readonly ParameterEntry[], mostElements: number): Group[] {
   const lists: ParameterEntry[][] = []
   let room = 0
   for (const entry of layout) {
     if (entry.size > room || lists.length === 0) {
       lists.push([])
-      room = MOST_ELEMENTS
+      room = mostElements
     }
     lists.at(-1)?.push(entry)
     room -= entry.size

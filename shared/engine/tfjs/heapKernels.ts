@@ -6,7 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { LAYER_NORM_EPSILON } from '../../model/config.ts'
-import type { Columns, Kernels, Normed, Rotation } from './kernels.ts'
+import type { Columns, Kernels, Normed, NormState, Rotation } from './kernels.ts'
 import { plainKernels } from './plainKernels.ts'
 import { floats, integers, output, productsOneByOne } from './wasmMemory.ts'
 
@@ -60,7 +60,7 @@ function layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D): Normed {
   return normed
 }
 
-function layerNormBackward(dy: tf.Tensor2D, kept: Normed, gain: tf.Tensor1D) {
+function layerNormBackward(dy: tf.Tensor2D, kept: NormState, gain: tf.Tensor1D) {
   const [rows, n] = dy.shape
   const result = { dx: output<tf.Rank.R2>([rows, n]), dGain: output<tf.Rank.R1>([n]) }
   const [dx, from, unit] = [floats(result.dx), floats(dy), floats(kept.unit)]

@@ -6,14 +6,15 @@
  */
 import type * as tf from '@tensorflow/tfjs-core'
 
-/** What a LayerNorm keeps for its backward pass. */
-export type Normed = {
-  readonly y: tf.Tensor2D
+/** What a LayerNorm's backward pass reads. */
+export type NormState = {
   /** (x − mean)/deviation, before the gain. */
   readonly unit: tf.Tensor2D
   /** 1/deviation of each row, [rows, 1]. */
   readonly scale: tf.Tensor2D
 }
+
+export type Normed = NormState & { readonly y: tf.Tensor2D }
 
 /** Tables of the rotary embedding for one sequence; a row is a position. */
 export type Rotation = {
@@ -44,7 +45,11 @@ export interface Kernels {
 
   /** Each row to mean 0 and deviation 1, times the gain; no bias. */
   layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D): Normed
-  layerNormBackward(dy: tf.Tensor2D, kept: Normed, gain: tf.Tensor1D): { dx: tf.Tensor2D; dGain: tf.Tensor1D }
+  layerNormBackward(
+    dy: tf.Tensor2D,
+    kept: NormState,
+    gain: tf.Tensor1D,
+  ): { dx: tf.Tensor2D; dGain: tf.Tensor1D }
 
   /** silu(gate)·up, the middle of SwiGLU. */
   gatedSilu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D

@@ -32,14 +32,15 @@ export function lossAndGradients(
   targets: tf.Tensor1D,
 ): LossAndGradients {
   const total = x.shape[0]
-  const parts = chunksOf({ x, targets }, embedding.shape[0]).map((rows) =>
-    chunkGradients(kernels, rows, embedding, total),
-  )
-  return {
-    loss: tf.mul(sumAll(parts.map((p) => tf.sum(p.crossEntropy))), 1 / total),
-    dx: tf.concat(parts.map((p) => p.dx)),
-    dEmbedding: sumAll(parts.map((p) => p.dEmbedding)),
-  }
+  const sums: Sums[] = []
+  const dxs = chunksOf({ x, targets }, embedding.shape[0]).map((rows) => {
+    const { loss, dx, dEmbedding } = chunkGradients(kernels, rows, embedding, total)
+    sums.push(addUp({ loss, dEmbedding }, sums.pop()))
+    return dx
+  })
+  const [sum] = sums
+  if (!sum) throw new Error('internal: a batch without rows')
+  return { ...sum, dx: dxs.length === 1 && dxs[0] ? dxs[0] : tf.concat(dxs) }
 }
 
 /** Cross entropy of every row in nats, [rows]. */
@@ -77,7 +78,8 @@ function chunkGradients(kernels: Kernels, { x, targets }: Rows, embedding: tf.Te
     const dx = tf.sub<tf.Tensor2D>(tf.mul(kernels.product(p, embedding), factor), tf.mul(chosen, 1 / total)) // [rows, d]
     const towards = kernels.sumByIds(tf.mul<tf.Tensor2D>(x, 1 / total), targets, embedding.shape[0]) // [V, d]
     const away = kernels.transposedProduct(p, tf.mul<tf.Tensor2D>(x, factor)) // [V, d]
-    return { crossEntropy, dx, dEmbedding: tf.sub<tf.Tensor2D>(away, towards) }
+    const loss = tf.mul<tf.Scalar>(tf.sum(crossEntropy), 1 / total)
+    return { loss, dx, dEmbedding: tf.sub<tf.Tensor2D>(away, towards) }
   })
 }
 
@@ -93,7 +95,15 @@ function chunksOf({ x, targets }: Rows, vocabulary: number): Rows[] {
   return list
 }
 
-/** One by one: webgpu's AddN binds every input at once and is silently wrong above seven. */
-function sumAll<T extends tf.Tensor>(parts: T[]): T {
-  return parts.reduce((a, b) => tf.add(a, b))
+type Sums = { loss: tf.Scalar; dEmbedding: tf.Tensor2D }
+
+/** Chunk by chunk: [V, d] is large, and webgpu's AddN is silently wrong above seven inputs anyway. */
+function addUp(next: Sums, before: Sums | undefined): Sums {
+  if (before === undefined) return next
+  const sum = {
+    loss: tf.add<tf.Scalar>(before.loss, next.loss),
+    dEmbedding: tf.add<tf.Tensor2D>(before.dEmbedding, next.dEmbedding),
+  }
+  tf.dispose([before, next])
+  return sum
 }

@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core'
 import type { ModelConfig } from '../../model/config.ts'
 import { causalMask } from './attention.ts'
 import { type BlockState, blockBackward, blockForward, type Constants } from './block.ts'
-import type { Kernels, Normed } from './kernels.ts'
+import type { Kernels, NormState } from './kernels.ts'
 import { type LossAndGradients, lossAndGradients } from './loss.ts'
 import { type Block, flat, named, type Parameters } from './parameters.ts'
 import { rotationTables } from './shapes.ts'
@@ -19,6 +19,9 @@ export interface Batch {
   readonly targets: tf.Tensor1D
 }
 
+/** 512 MiB. */
+const MOST_KEPT = 2 ** 27
+
 export function makeConstants(config: ModelConfig, kernels: Kernels): Constants {
   return {
     config,
@@ -26,6 +29,7 @@ export function makeConstants(config: ModelConfig, kernels: Kernels): Constants 
     mask: causalMask(config.sequenceLength),
     queryRotation: rotationTables(config, 1 / Math.sqrt(config.headDim)),
     keyRotation: rotationTables(config, 1),
+    mostKept: MOST_KEPT,
   }
 }
 
@@ -33,25 +37,39 @@ export function disposeConstants({ mask, queryRotation, keyRotation }: Constants
   tf.dispose([mask, queryRotation, keyRotation])
 }
 
+/** A block on the way down: its input, and its state unless that is to be made again. */
+interface Passed {
+  readonly block: Block
+  readonly x: tf.Tensor2D
+  readonly state: BlockState | null
+}
+
+/** States hold about 14 matrices of width d, 3 of width h and the attention's probabilities a block. */
+function keepsStates(x: tf.Tensor2D, { config, mostKept }: Constants): boolean {
+  const perRow = 14 * config.dModel + 3 * config.hidden + config.heads * config.sequenceLength
+  return x.shape[0] * perRow * config.layers <= mostKept
+}
+
 /** Mean cross entropy, a scalar, and the gradient of it plus z-loss for every parameter, in layout order. */
 export function trainingPass(tensors: readonly tf.Tensor[], batch: Batch, c: Constants) {
   const parameters = named(tensors, c.config)
-  const states: BlockState[] = []
+  const passed: Passed[] = []
   let x = c.kernels.rowsOf(parameters.embedding, batch.inputs) // [N, d]
   for (const block of parameters.blocks) {
-    const state = blockForward(x, block, c)
-    states.push(state)
-    x = state.feedForward.y
+    const { y, state } = blockForward(x, block, c)
+    passed.push(keepsStates(x, c) ? { block, x, state } : { block, x, state: null })
+    if (!keepsStates(x, c)) tf.dispose(state)
+    x = y
   }
   const last = c.kernels.layerNorm(x, parameters.finalNorm) // [N, d]
   const top = lossAndGradients(c.kernels, last.y, parameters.embedding, batch.targets)
-  return { loss: top.loss, gradients: flat(backward(parameters, states, last, top, batch, c)) }
+  return { loss: top.loss, gradients: flat(backward(parameters, passed, last, top, batch, c)) }
 }
 
 function backward(
   parameters: Parameters,
-  states: BlockState[],
-  last: Normed,
+  passed: readonly Passed[],
+  last: NormState,
   top: LossAndGradients,
   batch: Batch,
   c: Constants,
@@ -59,11 +77,10 @@ function backward(
   const final = c.kernels.layerNormBackward(top.dx, last, parameters.finalNorm)
   let dx = final.dx // [N, d]
   const blocks: Block[] = []
-  for (let layer = states.length - 1; layer >= 0; layer--) {
-    const [block, state] = [parameters.blocks[layer], states[layer]]
-    if (!block || !state) throw new Error('internal: a block without its state')
+  for (const { block, x, state: kept } of passed.toReversed()) {
+    const state = kept ?? blockForward(x, block, c).state
     const below = blockBackward(dx, block, state, c)
-    tf.dispose([dx, state])
+    tf.dispose([dx, x, state])
     dx = below.dx
     blocks.unshift(below.gradients)
   }
@@ -76,7 +93,7 @@ export function hiddenStates(tensors: readonly tf.Tensor[], inputs: tf.Tensor1D,
   return tf.tidy(() => {
     const { embedding, blocks, finalNorm } = named(tensors, c.config)
     let x = c.kernels.rowsOf(embedding, inputs) // [N, d]
-    for (const block of blocks) x = tf.tidy(() => blockForward(x, block, c).feedForward.y)
+    for (const block of blocks) x = tf.tidy(() => blockForward(x, block, c).y)
     return c.kernels.layerNorm(x, finalNorm).y
   })
 }

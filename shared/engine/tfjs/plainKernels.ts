@@ -1,7 +1,7 @@
 /** The kernels in TensorFlow.js operations: for the GPU backends, and what heapKernels.ts is compared with. */
 import * as tf from '@tensorflow/tfjs-core'
 import { LAYER_NORM_EPSILON } from '../../model/config.ts'
-import type { Columns, Kernels, Normed } from './kernels.ts'
+import type { Columns, Kernels, Normed, NormState } from './kernels.ts'
 
 export const plainKernels: Kernels = {
   product: (a, b) => tf.matMul(a, b),
@@ -30,7 +30,7 @@ function layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D): Normed {
   return { y: tf.mul<tf.Tensor2D>(unit, gain), unit, scale }
 }
 
-function layerNormBackward(dy: tf.Tensor2D, { unit, scale }: Normed, gain: tf.Tensor1D) {
+function layerNormBackward(dy: tf.Tensor2D, { unit, scale }: NormState, gain: tf.Tensor1D) {
   const dGain = tf.sum<tf.Tensor1D>(tf.mul(dy, unit), 0) // [n]
   const dUnit = tf.mul<tf.Tensor2D>(dy, gain) // [rows, n]
   const along = tf.mean(tf.mul(dUnit, unit), 1, true) // [rows, 1]

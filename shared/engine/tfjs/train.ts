@@ -19,19 +19,21 @@ export async function train(
   const meter = makeLossMeter()
   pace.begin()
   let step = 0
-  let readAfter = 1
+  let nextRead = 1
+  let lastRead = { step: 0, seconds: 0 }
   const report = async () => {
     const loss = await replica.open.guard(() => meter.read()) // device → CPU
     if (!Number.isFinite(loss)) throw notFinite(loss, job.firstStep + step)
     onProgress?.({ step, steps: job.steps, loss, tokensPerSecond: (step * tokensPerStep) / pace.seconds() })
-    readAfter = step + Math.max(1, Math.min(step, Math.floor((READ_EVERY * step) / pace.seconds())))
+    nextRead = step + stepsToNextRead(step - lastRead.step, pace.seconds() - lastRead.seconds)
+    lastRead = { step, seconds: pace.seconds() }
   }
   try {
     while (step < job.steps && (await pace.next())) {
       replica.open.use()
       tf.tidy(() => meter.add(innerStep(replica, job, step)))
       step++
-      if (step >= readAfter || step === job.steps) await report()
+      if (step >= nextRead || step === job.steps) await report()
     }
     if (meter.unread()) await report()
     const meanLoss = step === 0 ? 0 : meter.total() / step
@@ -40,6 +42,11 @@ export async function train(
     meter.dispose()
     pace.end()
   }
+}
+
+/** As many steps as fit READ_EVERY at the pace since the last reading, at most twice as many as then. */
+function stepsToNextRead(steps: number, seconds: number): number {
+  return Math.max(1, Math.min(2 * steps, Math.floor((READ_EVERY * steps) / seconds)))
 }
 
 /** Takes one inner step; the loss is from before its update. */
