@@ -1,4 +1,7 @@
-/** The uses of a replica that change nothing: evaluation and generation. Shapes are fixed, padded where short. */
+/**
+ * The uses of a replica that change nothing: evaluation and generation. Short chunks and contexts are padded,
+ * because the webgpu backend keeps freed buffers by their size for ever.
+ */
 import * as tf from '@tensorflow/tfjs-core'
 import { randomFrom } from '../../model/random.ts'
 import type { Evaluation, GenerateOptions } from '../engine.ts'
@@ -20,7 +23,7 @@ export async function evaluate(replica: Replica, sequences: Uint16Array): Promis
   if (!Number.isInteger(count))
     throw badJob(`${sequences.length} ids are no whole sequences of ${sequenceLength + 1}.`)
   checkIds(sequences, replica.config)
-  const atOnce = Math.max(1, Math.floor(EVALUATION_TOKENS / sequenceLength))
+  const atOnce = Math.max(1, Math.min(count, Math.floor(EVALUATION_TOKENS / sequenceLength)))
   let nats = 0
   for (let from = 0; from < count; from += atOnce) {
     const here = Math.min(atOnce, count - from)

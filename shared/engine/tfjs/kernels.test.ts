@@ -1,10 +1,12 @@
 /** heapKernels.ts against plainKernels.ts and against numbers worked by hand, on odd sizes. */
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, expect, test } from 'vitest'
+import { TINY } from '../contract.ts'
 import { openBackend } from './backend.ts'
 import { heapKernels } from './heapKernels.ts'
 import { nodeWasmPaths } from './nodeWasmPaths.ts'
 import { plainKernels } from './plainKernels.ts'
+import { rotationTables } from './shapes.ts'
 
 beforeAll(async () => {
   await openBackend('wasm', nodeWasmPaths())
@@ -32,6 +34,7 @@ test.each<['productWithTransposed' | 'transposedProduct', Sizes<2>, Sizes<2>]>([
   ['productWithTransposed', [13, 7], [11, 7]],
   ['transposedProduct', [13, 7], [13, 11]],
   ['transposedProduct', [13, 11], [13, 7]],
+  ['transposedProduct', [19, 37], [19, 2]],
 ])('%s of %j and %j', (name, a, b) => {
   const [x, y] = [matrix(...a), matrix(...b)]
   expectEqual(heapKernels[name](x, y), plainKernels[name](x, y))
@@ -59,7 +62,8 @@ test('LayerNorm forward and backward', () => {
 })
 
 test('rotation and its way back', () => {
-  const [x, cos, sin] = [batch(6, 3, 4), matrix(3, 4), matrix(3, 4)]
+  const { cos, sin } = rotationTables({ ...TINY, sequenceLength: 3, headDim: 4 }, 0.5)
+  const x = batch(6, 3, 4)
   expectEqual(heapKernels.rotate(x, { cos, sin }), plainKernels.rotate(x, { cos, sin }))
   expectEqual(heapKernels.rotateBackward(x, { cos, sin }), plainKernels.rotateBackward(x, { cos, sin }))
 })
