@@ -1,0 +1,35 @@
+/** Headless tabs that contribute, each in a browser context of its own: three volunteers, not one. */
+import { type Browser, chromium, type Page } from 'playwright'
+import { CHROMIUM_FLAGS, findChromium } from '../../e2e/chromium.ts'
+
+export interface Tabs {
+  readonly pages: Page[]
+  close(): Promise<void>
+}
+
+/** Opens the page so many times and presses the button. */
+export async function openTabs(url: string, count: number): Promise<Tabs> {
+  const browser = await chromium.launch({ executablePath: await findChromium(), args: CHROMIUM_FLAGS })
+  try {
+    const pages = await Promise.all(Array.from({ length: count }, () => openTab(browser, url)))
+    return { pages, close: () => browser.close() }
+  } catch (error) {
+    await browser.close()
+    throw error
+  }
+}
+
+async function openTab(browser: Browser, url: string): Promise<Page> {
+  const context = await browser.newContext()
+  const page = await context.newPage()
+  await page.goto(url)
+  await page.getByRole('button', { name: 'Start contributing' }).click()
+  return page
+}
+
+/** What a tab says when it cannot go on; null while all is well. */
+export async function troubleOf(page: Page): Promise<string | null> {
+  const state = await page.locator('[data-state]').first().getAttribute('data-state')
+  const trouble = ['failed', 'removed', 'insecure', 'unsupported', 'other-tab'].includes(state ?? '')
+  return trouble ? `${state}: ${(await page.locator('body').innerText()).slice(0, 300)}` : null
+}
