@@ -87,7 +87,7 @@ async function watch(
   return until(runs, async (view) => {
     while (view.history[printed]?.valLoss != null)
       say(row(view.history[printed++] as RunView['history'][number])) // just seen
-    const troubles = await Promise.all(tabs.pages.map(troubleOf))
+    const troubles = await Promise.all(tabs.tabs.map(troubleOf))
     const trouble = troubles.find((text) => text !== null)
     if (trouble) throw new PotluckError('internal', `A tab gave up: ${trouble}`)
     return printed === rounds

@@ -2,8 +2,14 @@
 import { type Browser, chromium, type Page } from 'playwright'
 import { CHROMIUM_FLAGS, findChromium } from '../../e2e/chromium.ts'
 
+export interface Tab {
+  readonly page: Page
+  /** Errors that nothing on the page caught. */
+  readonly faults: readonly string[]
+}
+
 export interface Tabs {
-  readonly pages: Page[]
+  readonly tabs: readonly Tab[]
   close(): Promise<void>
 }
 
@@ -11,24 +17,27 @@ export interface Tabs {
 export async function openTabs(url: string, count: number): Promise<Tabs> {
   const browser = await chromium.launch({ executablePath: await findChromium(), args: CHROMIUM_FLAGS })
   try {
-    const pages = await Promise.all(Array.from({ length: count }, () => openTab(browser, url)))
-    return { pages, close: () => browser.close() }
+    const tabs = await Promise.all(Array.from({ length: count }, () => openTab(browser, url)))
+    return { tabs, close: () => browser.close() }
   } catch (error) {
     await browser.close()
     throw error
   }
 }
 
-async function openTab(browser: Browser, url: string): Promise<Page> {
+async function openTab(browser: Browser, url: string): Promise<Tab> {
   const context = await browser.newContext()
   const page = await context.newPage()
+  const faults: string[] = []
+  page.on('pageerror', (error) => faults.push(error.message))
   await page.goto(url)
   await page.getByRole('button', { name: 'Start contributing' }).click()
-  return page
+  return { page, faults }
 }
 
 /** What a tab says when it cannot go on; null while all is well. */
-export async function troubleOf(page: Page): Promise<string | null> {
+export async function troubleOf({ page, faults }: Tab): Promise<string | null> {
+  if (faults[0] !== undefined) return faults[0]
   const state = await page.locator('[data-state]').first().getAttribute('data-state')
   const trouble = ['failed', 'removed', 'insecure', 'unsupported', 'other-tab'].includes(state ?? '')
   return trouble ? `${state}: ${(await page.locator('body').innerText()).slice(0, 300)}` : null
