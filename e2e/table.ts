@@ -1,0 +1,153 @@
+/** What every test here needs: a coordinator process, an operator's page, tabs that contribute. Drives pages only. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Browser, type BrowserContext, test as base, expect, type Page } from '@playwright/test'
+
+export const PASSWORD = 'a long enough password'
+
+/** The public view of the run: GET /api/run. */
+export interface Run {
+  id: string
+  status: string
+  phase: string
+  round: number
+  accepted: number
+  leased: number
+  present: number
+  tokens: number
+  weights: { hash: string } | null
+  initialValLoss: number | null
+  history: { round: number; replicas: number; tokens: number; valLoss: number | null }[]
+}
+
+/** One coordinator on one folder; may be killed and started again on the same port. */
+export class CoordinatorProcess {
+  #child: ChildProcess | null = null
+  readonly #folder = mkdtempSync(join(tmpdir(), 'potluck-e2e-'))
+  #port = 0
+  setupUrl = ''
+
+  get url(): string {
+    return `http://localhost:${this.#port}`
+  }
+
+  /** Resolves once it says where it is. */
+  async start(): Promise<void> {
+    const environment = { POTLUCK_DATA: this.#folder, POTLUCK_PORT: String(this.#port), POTLUCK_LOG: 'error' }
+    const child = spawn(process.execPath, ['--import', 'tsx', 'coordinator/main.ts'], {
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    this.#child = child
+    let said = ''
+    await new Promise<void>((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`the coordinator ended with code ${code}:\n${said}`)))
+      child.stdout?.on('data', (chunk: Buffer) => {
+        said += chunk.toString()
+        if (/Operator[^\n]*\n/.test(said)) resolve()
+      })
+    })
+    this.#port = Number(/localhost:(\d+)/.exec(said)?.[1])
+    this.setupUrl = /http\S+setup=\S+/.exec(said)?.[0] ?? ''
+  }
+
+  /** SIGKILL: no goodbye. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  /** SIGTERM; answers the exit code. */
+  terminate(): Promise<number | null> {
+    return this.#end('SIGTERM')
+  }
+
+  async close(): Promise<void> {
+    await this.#end('SIGKILL')
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  #end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child
+    this.#child = null
+    if (child === null || child.exitCode !== null) return Promise.resolve(child?.exitCode ?? null)
+    return new Promise((resolve) => {
+      child.once('exit', (code) => resolve(code))
+      child.kill(signal)
+    })
+  }
+
+  async run(): Promise<Run | null> {
+    const response = await fetch(`${this.url}/api/run`)
+    const { run } = (await response.json()) as { run: Run | null } // our own server; the test fails if it is not so
+    return run
+  }
+
+  /** Looks again and again until the run is as wanted. */
+  async until(what: string, done: (run: Run) => boolean, seconds = 120): Promise<Run> {
+    const end = Date.now() + seconds * 1_000
+    let last: Run | null = null
+    while (Date.now() < end) {
+      last = await this.run().catch(() => null)
+      if (last !== null && done(last)) return last
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    throw new Error(`${what} did not happen in ${seconds} s; the run is ${JSON.stringify(last)}`)
+  }
+}
+
+export interface RunForm {
+  innerSteps: number
+  replicas: number
+  quorum: number
+  rounds: number
+  deadlineSeconds?: number
+  batchSize?: number
+}
+
+/** A person at a computer of their own: one context, one page, the button pressed. */
+export async function contribute(browser: Browser, url: string): Promise<Page> {
+  const context: BrowserContext = await browser.newContext()
+  const page = await context.newPage()
+  await page.goto(url)
+  await page.getByRole('button', { name: 'Start contributing' }).click()
+  return page
+}
+
+export const stateOf = (page: Page) => page.locator('[data-state]').first()
+
+/** Uses the one-use link, fills in the form, waits until the run is ready. */
+export async function createRun(page: Page, coordinator: CoordinatorProcess, form: RunForm): Promise<void> {
+  if (coordinator.setupUrl !== '' && page.url() === 'about:blank') {
+    await page.goto(coordinator.setupUrl)
+    await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
+    await page.getByRole('button', { name: 'Set password' }).click()
+  }
+  await page.getByLabel('Preset').selectOption('nano')
+  const fields: [label: string, value: number][] = [
+    ['Inner steps (H)', form.innerSteps],
+    ['Batch size', form.batchSize ?? 4],
+    ['Replicas (M)', form.replicas],
+    ['Quorum', form.quorum],
+    ['Rounds', form.rounds],
+    ['Deadline (seconds)', form.deadlineSeconds ?? 120],
+  ]
+  for (const [label, value] of fields) await page.getByLabel(label, { exact: true }).fill(String(value))
+  await page.getByRole('button', { name: 'Create run' }).click()
+  await expect(page.getByTestId('run-status')).toHaveAttribute('data-value', 'ready', { timeout: 60_000 })
+}
+
+export const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click()
+
+/** A fresh coordinator for each test, gone afterwards. */
+export const test = base.extend<{ coordinator: CoordinatorProcess }>({
+  // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the names of the first parameter and wants a pattern.
+  coordinator: async ({}, use) => {
+    const coordinator = new CoordinatorProcess()
+    await coordinator.start()
+    await use(coordinator)
+    await coordinator.close()
+  },
+})
+export { expect }
