@@ -133,7 +133,8 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     ['Rounds', form.rounds],
     ['Deadline (seconds)', form.deadlineSeconds ?? 120],
   ]
-  for (const [label, value] of fields) await page.getByLabel(label, { exact: true }).fill(String(value))
+  for (const [label, value] of fields)
+    await page.getByRole('textbox', { name: label, exact: true }).fill(String(value))
   await page.getByRole('button', { name: 'Create run' }).click()
   await expect(page.getByTestId('run-status')).toHaveAttribute('data-value', 'ready', { timeout: 60_000 })
 }

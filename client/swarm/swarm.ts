@@ -67,7 +67,7 @@ class Swarm implements SwarmControls {
     if (this.#contribution === null || this.#paused) return
     this.#paused = true
     this.#ignore(this.#engine?.pause())
-    if (this.#turn === null) this.#ignore(this.#connection?.leave())
+    if (this.#turn === null) this.#leave()
     this.#state({ kind: 'paused', heldLease: this.#turn !== null })
     this.#wake()
   }
@@ -95,7 +95,7 @@ class Swarm implements SwarmControls {
     contribution.abort('stopped' satisfies Interruption)
     this.#turn?.abort.abort('stopped' satisfies Interruption)
     if (lease !== undefined) this.#ignore(this.#connection?.release(lease))
-    this.#ignore(this.#connection?.leave())
+    this.#leave()
     this.#end({ kind: 'stopped', ...this.#visit })
   }
 
@@ -133,7 +133,7 @@ class Swarm implements SwarmControls {
     if (run.weights === null) return run.status === 'failed' ? 'failed' : 'preparing'
     if (run.status === 'completed' || run.status === 'ended') return run.status
     await this.#prepareEngine(run, signal)
-    await this.#join()
+    if (!this.#joined) await this.#join()
     const answer = await this.#connection?.lease(run.id, run.round)
     if (answer === undefined || 'wait' in answer) return answer?.wait ?? 'no-run'
     await this.#work(answer.lease, run, signal)
@@ -157,6 +157,8 @@ class Swarm implements SwarmControls {
     this.#engineKey = key
   }
 
+  /** Whether the coordinator knows, over this connection, that we are willing. */
+  #joined = false
   async #join(): Promise<void> {
     const { backend, me } = this.view.value
     if (backend === null || this.#contribution === null || this.#paused) return
@@ -166,6 +168,13 @@ class Swarm implements SwarmControls {
       tokensPerSecond,
       device: describeDevice(navigator.userAgent),
     })
+    this.#joined = true
+  }
+
+  /** Tells the coordinator not to count on us; what was leased goes back. */
+  #leave(): void {
+    this.#joined = false
+    this.#ignore(this.#connection?.leave())
   }
 
   async #work(lease: Lease, run: RunView, signal: AbortSignal): Promise<void> {
@@ -227,6 +236,7 @@ class Swarm implements SwarmControls {
     if (contribution.aborted) throw error
     if (turn.aborted) {
       this.#log(`Round ${lease.round} closed before this part was done.`)
+      if (this.#paused) this.#leave()
       return
     }
     if (!isEngineError(error)) throw error
@@ -265,6 +275,7 @@ class Swarm implements SwarmControls {
       welcome: (message) => this.#welcomed(message),
       run: (run) => this.#heard(run),
       lost: () => {
+        this.#joined = false
         this.#patch({ connected: false })
         this.#log('The connection was lost.')
         if (this.#idle()) this.#state({ kind: 'connecting', attempt: 0, retryAt: null })
@@ -285,14 +296,16 @@ class Swarm implements SwarmControls {
       this.#state({ kind: 'ready' })
     this.#heard(run)
     this.#ignore(this.#join())
+    this.#wake()
     this.#tell(this.view.value.state)
   }
 
   #heard(run: RunView | null): void {
+    const before = this.view.value.run
     this.#patch({ run, asOf: Date.now() })
     const stale = this.#turn && (run?.id !== this.#turn.lease.run || run.round !== this.#turn.lease.round)
     if (stale) this.#turn?.abort.abort('newer-round' satisfies Interruption)
-    this.#wake()
+    if (chancesOf(run) !== chancesOf(before)) this.#wake()
   }
 
   #refused(code: string, message: string, final: boolean): void {
@@ -330,7 +343,7 @@ class Swarm implements SwarmControls {
   #failed(contribution: AbortController, error: unknown): void {
     if (contribution.signal.aborted) return
     this.#contribution = null
-    this.#ignore(this.#connection?.leave())
+    this.#leave()
     this.#end({ kind: 'failed', code: codeOf(error), message: messageOf(error) })
   }
 
@@ -392,6 +405,10 @@ class Swarm implements SwarmControls {
     })
   }
 }
+
+/** What a refused request for a lease may hang on: only when it changes is it worth asking again. */
+const chancesOf = (run: RunView | null): string =>
+  JSON.stringify(run && [run.id, run.status, run.phase, run.round, run.present, run.leased, run.accepted])
 
 function firstView(): SwarmView {
   return {

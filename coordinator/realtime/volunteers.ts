@@ -163,17 +163,22 @@ function toErrorBody(error: unknown, log: { error(error: unknown): void }): Erro
   return new PotluckError('internal', 'Something went wrong here. It has been logged.', 500).toBody()
 }
 
-/** Everybody hears of a new phase at once, of numbers a few times a second. */
+/** Everybody hears of a new phase at once, of numbers a few times a second, of nothing new not at all. */
 function broadcastViews(tabs: Tabs, runs: Runs): void {
-  let lastKey = ''
+  let lastPhase = ''
+  let lastSent = ''
   const emit = throttle(() => {
-    tabs.emit('run', runs.view())
+    const view = runs.view()
+    const content = JSON.stringify(view && { ...view, now: 0 })
+    if (content === lastSent) return
+    lastSent = content
+    tabs.emit('run', view)
   }, VIEW_INTERVAL_MS)
   runs.onChange(() => {
     const view = runs.view()
-    const key = JSON.stringify([view?.id, view?.status, view?.round, view?.phase])
-    if (key === lastKey) return emit()
-    lastKey = key
-    emit.now()
+    const phase = JSON.stringify([view?.id, view?.status, view?.round, view?.phase])
+    if (phase === lastPhase) emit()
+    else emit.now()
+    lastPhase = phase
   })
 }

@@ -77,13 +77,14 @@ export class RoundDriver {
   async #handle(event: RoundEvent): Promise<Effect[]> {
     const { state, effects } = reduce(this.#machine, event)
     if (needsCommit(this.#machine, state, effects)) await this.ports.commit(state, effects, event.now)
+    const changed = JSON.stringify(state) !== JSON.stringify(this.#machine)
     this.#machine = state
     for (const effect of effects) {
       if (effect.type === 'merge') this.#merge(effect.merge)
       if (effect.type === 'round-closed') this.ports.roundClosed(effect.closed)
     }
     this.#setWake()
-    this.ports.changed()
+    if (changed) this.ports.changed()
     return effects
   }
 
