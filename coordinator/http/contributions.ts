@@ -25,7 +25,7 @@ export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void
       const { lease } = parse(contributionParamsSchema, request.params)
       const { sha256, steps, loss } = parse(contributionQuerySchema, request.query)
       const volunteer = (await authenticate(parts, request)).id
-      const upload = { volunteer, lease, sha256, steps, loss, body }
+      const upload = { volunteer, lease, sha256, steps, loss, body: leaveOpen(body) }
       const receipt = await receiveContribution(parts, parts.runs.driver, upload)
       return reply.code(statusOf(receipt)).send(receipt)
     } finally {
@@ -38,6 +38,9 @@ function bodyOf({ body }: FastifyRequest): Readable {
   if (body && typeof body === 'object' && 'pipe' in body) return body as Readable // our parser hands the stream over
   throw new PotluckError('bad-request', 'The body must be application/octet-stream.', 415)
 }
+
+/** Reading may stop early without closing the connection, on which the refusal has yet to be sent. */
+const leaveOpen = (body: Readable): AsyncIterable<Buffer> => body.iterator({ destroyOnReturn: false })
 
 async function authenticate({ store }: HttpParts, request: FastifyRequest): Promise<VolunteerRecord> {
   const token = bearer(request)
