@@ -12,16 +12,23 @@ import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from '
 import { type Database, migrations } from './schema.ts'
 
 export async function openSqliteStore(file: string): Promise<MetadataStore> {
+  try {
+    const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: connect(file) }) })
+    const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+    const { error } = await migrator.migrateToLatest()
+    if (error) throw error
+    return metadataStore(db)
+  } catch (error) {
+    throw new PotluckError('bad-state', `The database ${file} could not be opened: ${String(error)}`, 500)
+  }
+}
+
+function connect(file: string): SQLite.Database {
   const connection = new SQLite(file)
   connection.pragma('journal_mode = WAL')
   connection.pragma('synchronous = FULL')
   connection.pragma('busy_timeout = 5000')
-  const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: connection }) })
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
-  const { error } = await migrator.migrateToLatest()
-  if (error)
-    throw new PotluckError('bad-state', `The database ${file} could not be opened: ${String(error)}`, 500)
-  return metadataStore(db)
+  return connection
 }
 
 function metadataStore(db: Kysely<Database>): MetadataStore {
@@ -169,9 +176,18 @@ const runs = (db: Kysely<Database>) =>
     },
   }) satisfies Partial<MetadataStore>
 
+/** What is not JSON becomes `undefined`, which no schema accepts. */
+function fromJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
 function runOf(row: Database['runs']): RunRecord {
-  const config = runConfigSchema.safeParse(JSON.parse(row.config))
-  const machine = row.machine === null ? null : machineSchema.safeParse(JSON.parse(row.machine))
+  const config = runConfigSchema.safeParse(fromJson(row.config))
+  const machine = row.machine === null ? null : machineSchema.safeParse(fromJson(row.machine))
   if (!config.success || machine?.success === false) {
     const fault = config.error?.issues[0] ?? machine?.error?.issues[0]
     throw new PotluckError(

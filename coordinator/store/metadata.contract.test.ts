@@ -1,0 +1,231 @@
+/** What any driver of the metadata store must do. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import SQLite from 'better-sqlite3'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
+import { freshMachine, type Machine } from '../rounds/state.ts'
+import type { Commit, MetadataStore } from './metadata.ts'
+import { openSqliteStore } from './sqlite.ts'
+
+const HASH = 'a'.repeat(64)
+const AFTER = 'b'.repeat(64)
+const RUN = 'run-00000001'
+const config = defaultRunConfig('nano')
+const machine: Machine = freshMachine({
+  run: RUN,
+  config,
+  parameters: 10,
+  sequenceLength: 64,
+  sequencesPerEpoch: 1_000,
+  weights: HASH,
+  largest: 1,
+})
+const empty: Commit = { machine, granted: [], ended: [], accepted: [], refused: [], closed: null, now: 5 }
+const contribution = { volunteer: 'ann-00001', steps: 2, tokens: 128, hash: HASH, bytes: 24, trainLoss: 6 }
+const grant = (id: string, volunteer = 'ann-00001') => ({
+  id,
+  volunteer,
+  steps: 2,
+  ranges: [{ epoch: 0, first: 0, count: 16 }],
+})
+const accept = (lease: string) => ({ lease, contribution })
+const close = (leases: string[]): NonNullable<Commit['closed']> => ({
+  round: 1,
+  replicas: leases.length,
+  tokens: 128 * leases.length,
+  trainLoss: 6,
+  seconds: 10,
+  bytesUp: 24,
+  bytesDown: 100,
+  outerLearningRate: 0.4,
+  closedAt: 9,
+  before: machine.base,
+  after: { weights: AFTER, velocity: AFTER, largest: 1 },
+  leases,
+})
+
+describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, openStore) => {
+  let directory: string
+  let file: string
+  let store: MetadataStore
+
+  beforeEach(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'potluck-metadata-'))
+    file = join(directory, 'store.sqlite')
+    store = await openStore(file)
+    await store.createVolunteer({ id: 'ann-00001', name: 'Ann', tokenHash: 'hash of ann', now: 1 })
+    await store.createVolunteer({ id: 'bob-00001', name: 'Bob', tokenHash: 'hash of bob', now: 2 })
+    await store.createRun({ id: RUN, config, now: 3 })
+    await store.prepareRun(RUN, machine, HASH)
+  })
+  afterEach(async () => {
+    await store.close()
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  async function reopen(): Promise<void> {
+    await store.close()
+    store = await openStore(file)
+  }
+
+  it('keeps settings, changes them and forgets them', async () => {
+    expect(await store.setting('dish')).toBeNull()
+    await store.setSetting('dish', 'soup')
+    await store.setSetting('dish', 'stew')
+    await reopen()
+    expect(await store.setting('dish')).toBe('stew')
+    await store.setSetting('dish', null)
+    await store.setSetting('dish', null)
+    expect(await store.setting('dish')).toBeNull()
+  })
+
+  it('knows volunteers by the hash of their token, the most recently seen first', async () => {
+    expect(await store.volunteerByToken('hash of eve')).toBeNull()
+    const change = { backend: 'wasm' as const, device: 'laptop', tokensPerSecond: 12.5, lastSeenAt: 9 }
+    await store.updateVolunteer('ann-00001', change)
+    await store.updateVolunteer('bob-00001', { removed: 'spilled the soup' })
+    const ann = { id: 'ann-00001', name: 'Ann', removed: null, ...change }
+    expect(await store.volunteerByToken('hash of ann')).toEqual(ann)
+    expect((await store.volunteers(10)).map(({ name }) => name)).toEqual(['Ann', 'Bob'])
+    expect(await store.volunteers(1)).toEqual([ann])
+    expect((await store.volunteerByToken('hash of bob'))?.removed).toBe('spilled the soup')
+  })
+
+  it('answers the newest run, through every state of its making', async () => {
+    expect(await store.latestRun()).toMatchObject({ status: 'prepared', manifest: HASH, machine, config })
+    await store.createRun({ id: 'run-00000002', config, now: 4 })
+    expect(await store.latestRun()).toMatchObject({ id: 'run-00000002', status: 'preparing', machine: null })
+    await store.failRun('run-00000002', 'no corpus')
+    expect(await store.latestRun()).toMatchObject({ status: 'failed', problem: 'no corpus' })
+  })
+
+  it('commits an event’s state and rows together', async () => {
+    const later = { ...machine, round: 1, openedAt: 5 }
+    await store.commit({ ...empty, machine: later, granted: [grant('lease-001')] })
+    await store.commit({
+      ...empty,
+      machine: later,
+      accepted: [accept('lease-001')],
+      ended: [{ lease: 'lease-001', end: 'accepted' }],
+    })
+    await reopen()
+    expect((await store.latestRun())?.machine).toEqual(later)
+    expect(await store.lease('lease-001')).toMatchObject({ volunteer: 'ann-00001', end: 'accepted' })
+    expect(await store.contribution('lease-001')).toMatchObject({ result: 'accepted', tokens: 128 })
+    expect(await store.lease('lease-002')).toBeNull()
+    expect(await store.contribution('lease-002')).toBeNull()
+  })
+
+  it('grants a lease that is asked for twice once', async () => {
+    await store.commit({ ...empty, granted: [grant('lease-001')] })
+    await store.commit({ ...empty, granted: [grant('lease-001')] })
+    expect(await store.lease('lease-001')).toMatchObject({ end: null })
+  })
+
+  it('keeps nothing of a commit that fails: no lease is accepted twice', async () => {
+    await store.commit({ ...empty, granted: [grant('lease-001')], accepted: [accept('lease-001')] })
+    const twice = store.commit({
+      ...empty,
+      machine: { ...machine, round: 2 },
+      granted: [grant('lease-002')],
+      ended: [{ lease: 'lease-001', end: 'released' }],
+      accepted: [accept('lease-002'), accept('lease-001')],
+    })
+    await expect(twice).rejects.toThrow()
+    expect((await store.latestRun())?.machine?.round).toBe(1)
+    expect(await store.lease('lease-002')).toBeNull()
+    expect(await store.contribution('lease-002')).toBeNull()
+    expect((await store.lease('lease-001'))?.end).toBeNull()
+    expect(await store.contributions(RUN, 10)).toHaveLength(1)
+  })
+
+  it('keeps nothing of a commit that closes a round twice', async () => {
+    const closing = { ...empty, accepted: [accept('lease-001')], closed: close(['lease-001']) }
+    await store.commit(closing)
+    const again = { ...empty, accepted: [accept('lease-002')], closed: close(['lease-002']) }
+    await expect(store.commit(again)).rejects.toThrow()
+    expect(await store.contribution('lease-002')).toBeNull()
+  })
+
+  it('answers with what was accepted, whatever was refused before or after', async () => {
+    const refuse = (reason: 'hash-mismatch' | 'duplicate') =>
+      store.commit({
+        ...empty,
+        refused: [{ lease: 'lease-001', volunteer: 'ann-00001', reason, hash: null }],
+      })
+    await refuse('hash-mismatch')
+    expect(await store.contribution('lease-001')).toMatchObject({ reason: 'hash-mismatch' })
+    await store.commit({ ...empty, accepted: [accept('lease-001')] })
+    await refuse('duplicate')
+    expect(await store.contribution('lease-001')).toMatchObject({ result: 'accepted' })
+  })
+
+  it('counts credit from the contributions: tokens only once merged', async () => {
+    const refused = [{ lease: 'lease-009', volunteer: 'ann-00001', reason: 'stale' as const, hash: null }]
+    await store.commit({ ...empty, accepted: [accept('lease-001'), accept('lease-002')], refused })
+    expect((await store.credit(['ann-00001'])).get('ann-00001')).toEqual({
+      accepted: 2,
+      rejected: 1,
+      tokens: 0,
+    })
+    await store.commit({ ...empty, closed: close(['lease-001']) })
+    const credit = await store.credit(['ann-00001', 'bob-00001'])
+    expect(credit.get('ann-00001')).toEqual({ accepted: 2, rejected: 1, tokens: 128 })
+    expect(credit.get('bob-00001')).toBeUndefined()
+    expect((await store.credit([])).size).toBe(0)
+    expect(await store.contributors(RUN)).toBe(1)
+  })
+
+  it('remembers rounds, their evaluation and what they stood on', async () => {
+    await store.commit({ ...empty, accepted: [accept('lease-001')], closed: close(['lease-001']) })
+    expect(await store.rounds(RUN)).toMatchObject([
+      { round: 1, totalTokens: 128, valLoss: null, bytesDown: 100 },
+    ])
+    const evaluated = { valLoss: 5, bitsPerByte: 2.5, sample: 'Fellow citizens' }
+    await store.setEvaluation(RUN, 0, { ...evaluated, valLoss: 7 })
+    await store.setEvaluation(RUN, 1, evaluated)
+    await store.setEvaluation(RUN, 1, { ...evaluated, sample: 'My friends' })
+    expect(await store.rounds(RUN)).toMatchObject([{ valLoss: 5, bitsPerByte: 2.5 }])
+    expect((await store.latestRun())?.initialValLoss).toBe(7)
+    expect(await store.samples(RUN)).toEqual([
+      { round: 0, text: 'Fellow citizens' },
+      { round: 1, text: 'My friends' },
+    ])
+    const stoodOn = { first: true, weightsBefore: HASH, velocityBefore: null, contributions: [HASH] }
+    expect(await store.roundBlobs(RUN, 1)).toEqual(stoodOn)
+    expect(await store.roundBlobs(RUN, 2)).toBeNull()
+  })
+})
+
+describe('a database that was damaged', () => {
+  it.each([
+    ['not JSON at all', '{"run": "run-0'],
+    ['JSON of another shape', '{"run": 7}'],
+    ['a round that cannot be', JSON.stringify({ ...machine, round: -1 })],
+  ])('answers bad-state for a machine that is %s', async (_name, text) => {
+    const directory = mkdtempSync(join(tmpdir(), 'potluck-metadata-'))
+    const file = join(directory, 'store.sqlite')
+    const store = await openSqliteStore(file)
+    try {
+      await store.createRun({ id: RUN, config, now: 3 })
+      await store.prepareRun(RUN, machine, HASH)
+      new SQLite(file).prepare('update runs set machine = ?').run(text)
+      const fault = { code: 'bad-state', message: expect.stringContaining(RUN) }
+      await expect(store.latestRun()).rejects.toMatchObject(fault)
+    } finally {
+      await store.close()
+      rmSync(directory, { recursive: true, force: true })
+    }
+  })
+
+  it('answers bad-state when the file is no database', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'potluck-metadata-'))
+    writeFileSync(join(directory, 'store.sqlite'), 'minestrone '.repeat(1_000))
+    await expect(openSqliteStore(join(directory, 'store.sqlite'))).rejects.toMatchObject({
+      code: 'bad-state',
+    })
+    rmSync(directory, { recursive: true, force: true })
+  })
+})
