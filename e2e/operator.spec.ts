@@ -22,6 +22,7 @@ test('the operator logs in, creates, pauses, resumes, removes and ends', async (
   await expect(stateOf(ann)).toHaveAttribute('data-state', 'training')
   await expect(page.locator('tr[data-volunteer][data-state=training]')).toHaveCount(1)
 
+  await expect(page.getByText('Live data stopped')).toHaveCount(0)
   await press(page, 'Pause')
   await expect(page.getByTestId('run-status')).toHaveAttribute('data-value', 'paused')
   await expect(stateOf(ann)).toHaveAttribute('data-state', 'waiting', { timeout: 60_000 })

@@ -43,7 +43,7 @@ export function openLive(onSessionOver: () => void): Live {
     }
   }
 
-  const socket: Socket<CoordinatorToAdmin> = io('/admin', { withCredentials: true })
+  const socket: Socket<CoordinatorToAdmin> = io('/admin', { transports: ['websocket'] })
   socket.on('connect', () => {
     connected.value = true
   })

@@ -8,7 +8,7 @@ export const english = {
   unknown: '–',
   perSecond: 'tokens/s',
   theme: { legend: 'Theme', system: 'System', light: 'Light', dark: 'Dark' },
-  backend: { webgpu: 'WebGPU', webgl: 'WebGL', wasm: 'WebAssembly' },
+  backend: { webgpu: 'WebGPU', webgl: 'WebGL', wasm: 'Wasm' },
   hardware: { webgpu: 'GPU', webgl: 'GPU', wasm: 'CPU' },
   runStatus: {
     preparing: 'Preparing',

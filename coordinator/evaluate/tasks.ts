@@ -47,9 +47,12 @@ export async function evaluate(task: EvaluationTask): Promise<Evaluated> {
   return {
     valLoss: nats / tokens,
     bitsPerByte: nats / Math.LN2 / bytes,
-    sample: tokenizer.decode(written.slice(1).filter((id) => id !== tokenizer.endOfText)),
+    sample: readable(tokenizer.decode(written.slice(1).filter((id) => id !== tokenizer.endOfText))),
   }
 }
+
+/** Broken UTF-8 and control characters of an unlearned model are no text to show. */
+const readable = (text: string): string => text.replace(/[\uFFFD\p{Cc}]+/gu, ' ')
 
 async function prepare(task: EvaluationTask): Promise<Ready> {
   const key = JSON.stringify([task.config, task.manifest])
