@@ -6,14 +6,19 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { CODECS } from '../shared/codec/codec.ts'
 import { bytesToFloats } from '../shared/codec/floats.ts'
 import { ROUTES } from '../shared/protocol/admin.ts'
+import { LIMITS } from '../shared/protocol/limits.ts'
+import { PROTOCOL_VERSION } from '../shared/protocol/messages.ts'
 import type { Coordinator } from './coordinator.ts'
 import type { Machine } from './rounds/state.ts'
 import { boundOf } from './runs/contribution.ts'
 import { openFileBlobStore } from './store/fileBlobs.ts'
 import {
   call,
+  connect,
   contribution,
   logInFirst,
+  outcome,
+  PASSWORD,
   post,
   send,
   sha256,
@@ -324,5 +329,314 @@ describe('blobs', () => {
   it('of the vault are nobody’s but the coordinator’s', async () => {
     const velocity = machine().base.velocity ?? ''
     expect((await blob(velocity)).status).toBe(404)
+  })
+})
+
+describe('a socket', () => {
+  afterEach(clearTable)
+
+  it.each([
+    ['another protocol version', { protocol: PROTOCOL_VERSION + 1 }, 'protocol-version'],
+    ['no protocol version', {}, 'bad-request'],
+    ['a token of the wrong type', { protocol: PROTOCOL_VERSION, token: 5 }, 'bad-request'],
+    ['something more', { protocol: PROTOCOL_VERSION, more: 1 }, 'bad-request'],
+  ])('with %s is refused with the reason', async (_name, auth, code) => {
+    const socket = connect(url(), auth)
+    expect(await outcome(socket)).toMatchObject({ data: { code } })
+    socket.disconnect()
+  })
+
+  it('opened by a foreign page is refused, one of our own is not', async () => {
+    const auth = { protocol: PROTOCOL_VERSION }
+    const foreign = connect(url(), auth, { origin: 'http://example.org' })
+    expect(await outcome(foreign)).not.toBe('connected')
+    const own = connect(url(), auth, { origin: url() })
+    expect(await outcome(own)).toBe('connected')
+    own.disconnect()
+  })
+
+  it('gives a returning volunteer the same name and a stranger’s token a new one', async () => {
+    const first = await newTab()
+    first.close()
+    const again = await Tab.open(url(), first.token)
+    expect(again.welcome.volunteer).toEqual(first.welcome.volunteer)
+    expect(again.welcome.token).toBeUndefined()
+    const stranger = await Tab.open(url(), 'x'.repeat(43))
+    expect(stranger.id).not.toBe(first.id)
+    again.close()
+    stranger.close()
+  })
+
+  it.each([
+    ['join', [{ backend: 'wasm' }]],
+    ['join', [{ backend: 'wasm', tokensPerSecond: 1, device: '', more: 1 }]],
+    ['join', [{ backend: 'abacus', tokensPerSecond: 1, device: '' }]],
+    ['join', [{ backend: 'wasm', tokensPerSecond: -1, device: '' }]],
+    ['join', [{ backend: 'wasm', tokensPerSecond: 1, device: 'x'.repeat(60_000) }]],
+    ['lease', []],
+    ['lease', [null]],
+    ['lease', [{ run: '../../etc', round: 1 }]],
+    ['lease', [{ run: 'x'.repeat(12), round: 1.5 }]],
+    ['release', [{ lease: ['an array'] }]],
+    ['state', [{ state: 'dancing' }]],
+    ['state', ['training', 'twice']],
+  ])('answers a malformed %s with bad-request: %#', async (event, message) => {
+    const tab = await newTab()
+    expect(await tab.ask(event, ...message)).toEqual(refusal('bad-request'))
+    expect(await tab.ask('leave')).toEqual({ ok: true })
+  })
+
+  it('survives messages that want no answer and events that do not exist', async () => {
+    const tab = await newTab()
+    for (const event of ['join', 'leave', 'lease', 'release', 'state', 'constructor', 'made-up']) {
+      tab.socket.emit(event)
+      tab.socket.emit(event, null)
+      tab.socket.emit(event, { deep: [[[{}]]] }, new Uint8Array(10))
+    }
+    expect(await tab.ask('leave')).toEqual({ ok: true })
+  })
+
+  it('that talks too much is told to slow down, and others are not', async () => {
+    const [loud, other] = await pair()
+    const message = { run: machine().run, round: 1 }
+    const many = Array.from({ length: LIMITS.volunteerMessages.points + 5 }, () => loud.ask('lease', message))
+    const answers = await Promise.all(many)
+    expect(answers.at(-1)).toEqual(refusal('rate-limited'))
+    expect(answers[0]).toHaveProperty('lease')
+    expect(await other.ask('lease', message)).toHaveProperty('lease')
+  })
+
+  it('that sends too much at once is closed, and others are not', async () => {
+    const [big, other] = await pair()
+    const closed = new Promise((resolve) => big.socket.on('disconnect', resolve))
+    big.socket.emit('state', { state: 'x'.repeat(LIMITS.socketMessageBytes) })
+    await closed
+    expect(await other.ask('leave')).toEqual({ ok: true })
+    expect((await call(url() + ROUTES.health)).status).toBe(200)
+  })
+
+  it('that is lost gives its volunteer the same lease when it returns (L2, L5)', async () => {
+    const [a] = await pair()
+    const lease = await a.lease()
+    a.close()
+    await until(() => machine().leases[lease.id]?.orphanedAt != null, 'the loss to be seen')
+    const again = await Tab.joined(url(), a.token)
+    tabs.push(again)
+    expect((await again.lease()).id).toBe(lease.id)
+    expect(machine().leases[lease.id]?.orphanedAt).toBeNull()
+  })
+})
+
+describe('the HTTP side', () => {
+  it.each([ROUTES.health, ROUTES.ready])('answers %s', async (path) => {
+    expect((await call(url() + path)).body).toEqual({ ok: true })
+  })
+
+  it.each(['/', '/admin', ROUTES.run])('isolates %s from other origins', async (path) => {
+    const { headers, status } = await call(url() + path)
+    expect(status).toBe(200)
+    expect(headers.get('cross-origin-opener-policy')).toBe('same-origin')
+    expect(headers.get('cross-origin-embedder-policy')).toBe('require-corp')
+    expect(headers.get('content-security-policy')).toContain("default-src 'self'")
+    expect(headers.get('content-security-policy')).not.toContain('unsafe-inline')
+    expect(headers.get('x-content-type-options')).toBe('nosniff')
+  })
+
+  it('has pages asked for again each time and hashed assets never', async () => {
+    const page = await call(`${url()}/`)
+    expect(page.headers.get('cache-control')).toBe('no-cache')
+    const asset = String(page.body).match(/assets\/[\w.-]+\.js/)?.[0]
+    const { headers, status } = await call(`${url()}/${asset}`)
+    expect([status, headers.get('cache-control')]).toEqual([200, 'public, max-age=31536000, immutable'])
+  })
+
+  it.each(['/nothing', '/api/nothing', '/../package.json', '/%2e%2e/package.json'])(
+    'answers %s, which is not there, in JSON',
+    async (path) => {
+      const { status, body } = await call(url() + path)
+      expect([404, 403, 400]).toContain(status)
+      expect(body).toMatchObject({ error: { code: expect.any(String) } })
+    },
+  )
+
+  it('refuses a body that is no JSON, too large or of another kind', async () => {
+    const path = url() + ROUTES.adminLogin
+    const json = { 'content-type': 'application/json' }
+    const broken = await call(path, { method: 'POST', headers: json, body: '{"pass' })
+    expect([broken.status, broken.body]).toEqual([400, refusal('bad-request')])
+    const large = await post(path, { password: 'x'.repeat(LIMITS.jsonBytes) })
+    expect([large.status, large.body]).toEqual([413, refusal('too-large')])
+    const odd = await call(path, { method: 'POST', headers: { 'content-type': 'text/x' }, body: 'hi' })
+    expect([odd.status, odd.body]).toEqual([415, refusal('bad-request')])
+  })
+})
+
+describe('the operator', () => {
+  let second: Coordinator
+  let data: string
+  const at = (path: string) => second.url + path
+  const answerOf = async (answer: ReturnType<typeof post>) => [(await answer).status, (await answer).body]
+
+  beforeAll(async () => {
+    data = await mkdtemp(join(tmpdir(), 'potluck-'))
+    second = await startOn(data)
+  })
+  afterAll(async () => {
+    await second?.stop()
+    await rm(data, { recursive: true, force: true })
+  })
+
+  it('sets the password once, through the link and no other', async () => {
+    const token = second.setupToken
+    const setUp = (body: unknown) => answerOf(post(at(ROUTES.adminSetup), body))
+    expect((await call(at(ROUTES.adminSession))).body).toEqual({ configured: false, loggedIn: false })
+    expect(await setUp({ token: 'guess', password: PASSWORD })).toEqual([403, refusal('setup-link')])
+    expect(await setUp({ token, password: 'short' })).toEqual([400, refusal('bad-request')])
+    const { cookie } = await logInFirst(second)
+    expect((await call(at(ROUTES.adminSession), { headers: { cookie: cookie ?? '' } })).body).toEqual({
+      configured: true,
+      loggedIn: true,
+    })
+    expect(await setUp({ token, password: 'another password' })).toEqual([409, refusal('setup-done')])
+    expect(second.setupToken).toBeNull()
+  })
+
+  it('logs in with the password alone, five times a minute, and out for good', async () => {
+    const logIn = (password: string) => post(at(ROUTES.adminLogin), { password })
+    const good = await logIn(PASSWORD)
+    const cookie = good.headers.get('set-cookie') ?? ''
+    expect(cookie).toMatch(/HttpOnly/i)
+    expect(cookie).toMatch(/SameSite=Strict/i)
+    const headers = { cookie: cookie.split(';')[0] ?? '' }
+    expect((await call(at(ROUTES.adminView), { headers })).status).toBe(200)
+    expect((await post(at(ROUTES.adminLogout), {}, headers)).status).toBe(200)
+    expect((await call(at(ROUTES.adminView), { headers })).status).toBe(401)
+
+    expect(await answerOf(logIn('wrong password'))).toEqual([401, refusal('wrong-password')])
+    for (let i = 2; i < LIMITS.loginsPerMinute; i++) await logIn('wrong password')
+    expect(await answerOf(logIn(PASSWORD))).toEqual([429, refusal('rate-limited')])
+  })
+
+  it.each([
+    ['GET', ROUTES.adminView],
+    ['GET', ROUTES.adminWeights],
+    ['POST', ROUTES.adminRuns],
+    ['POST', ROUTES.adminLogout],
+    ['POST', ROUTES.adminRunAction('end')],
+    ['POST', ROUTES.adminRemove('somebody')],
+  ])('is asked to log in before %s %s', async (method, path) => {
+    const headers = { cookie: 'potluck_session=made-up', 'content-type': 'application/json' }
+    const answer = await call(at(path), { method, headers, ...(method === 'POST' && { body: '{}' }) })
+    expect([answer.status, answer.body]).toEqual([401, refusal('unauthorized')])
+  })
+
+  it('is not spoken for by a foreign page', async () => {
+    const headers = { ...operator, origin: 'http://example.org' }
+    const answer = await post(url() + ROUTES.adminRunAction('end'), {}, headers)
+    expect([answer.status, answer.body]).toEqual([403, refusal('forbidden')])
+    expect(coordinator.runs.view()?.status).toBe('running')
+  })
+
+  it('sees the panel’s live view only when logged in', async () => {
+    const stranger = connect(url(), {}, {}, '/admin')
+    expect(await outcome(stranger)).toMatchObject({ data: { code: 'unauthorized' } })
+    const panel = connect(url(), {}, operator, '/admin')
+    const view = await new Promise((resolve) => panel.on('view', resolve))
+    expect(view).toMatchObject({ run: { status: 'running' }, volunteers: expect.any(Array) })
+    panel.disconnect()
+    stranger.disconnect()
+  })
+
+  it('hears of every fault in a run’s configuration', async () => {
+    const wrong = { ...smallRun, preset: 'pico', innerSteps: 0, quorum: 'two', rounds: 1.5, colour: 'red' }
+    const answer = await post(url() + ROUTES.adminRuns, wrong, operator)
+    expect([answer.status, answer.body]).toEqual([400, refusal('bad-request')])
+    const text = JSON.stringify(answer.body)
+    for (const field of ['preset', 'innerSteps', 'quorum', 'rounds', 'colour']) expect(text).toContain(field)
+    const quorum = await post(url() + ROUTES.adminRuns, { ...smallRun, quorum: 3 }, operator)
+    expect(JSON.stringify(quorum.body)).toContain('quorum must not exceed replicas')
+  })
+
+  it('cannot have two runs at once, nor do what does not fit the run’s state', async () => {
+    const act = (action: 'start' | 'resume') =>
+      answerOf(post(url() + ROUTES.adminRunAction(action), {}, operator))
+    const create = post(url() + ROUTES.adminRuns, smallRun, operator)
+    expect(await answerOf(create)).toEqual([409, refusal('run-exists')])
+    expect(await act('start')).toEqual([409, refusal('run-state')])
+    expect(await act('resume')).toEqual([409, refusal('run-state')])
+    const dance = await post(`${url()}/api/admin/run/dance`, {}, operator)
+    expect([dance.status, dance.body]).toEqual([400, refusal('bad-request')])
+  })
+
+  it('pauses: no new lease, open ones still count (R8); and resumes', async () => {
+    const act = (action: 'pause' | 'resume') => post(url() + ROUTES.adminRunAction(action), {}, operator)
+    const [a, b] = await pair()
+    const lease = await a.lease()
+    expect((await act('pause')).status).toBe(200)
+    expect(machine()).toMatchObject({ status: 'paused', deadlineAt: null })
+    expect(await b.ask('lease', { run: machine().run, round: 1 })).toEqual({ wait: 'paused' })
+    expect((await a.send(lease, good())).body.result).toBe('accepted')
+    expect((await act('resume')).status).toBe(200)
+    expect(machine().deadlineAt).toBeGreaterThan(Date.now())
+    await clearTable()
+  })
+
+  it('removes a volunteer, who hears why and may not come back', async () => {
+    const [guest] = await pair()
+    const lease = await guest.lease()
+    const told = new Promise((resolve) => guest.socket.on('removed', resolve))
+    const path = url() + ROUTES.adminRemove(guest.id)
+    expect((await post(path, { reason: '' }, operator)).status).toBe(400)
+    expect((await post(path, { reason: 'spilled the soup' }, operator)).status).toBe(200)
+    expect(await told).toEqual({ reason: 'spilled the soup' })
+    await until(() => !guest.socket.connected, 'the socket to close')
+    expect(machine().leases[lease.id]).toBeUndefined()
+    const back = connect(url(), { protocol: PROTOCOL_VERSION, token: guest.token })
+    expect(await outcome(back)).toMatchObject({ data: { code: 'volunteer-removed' } })
+    const answer = await guest.send(lease, good())
+    expect([answer.status, answer.body]).toEqual([403, refusal('volunteer-removed')])
+    await clearTable()
+  })
+
+  it('downloads the merged weights as safetensors', async () => {
+    const response = await fetch(url() + ROUTES.adminWeights, { headers: operator })
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    const header = Number(new DataView(bytes.buffer).getBigUint64(0, true))
+    expect(sha256(bytes.slice(8 + header))).toBe(machine().base.weights)
+  })
+})
+
+// Last: these stop the shared coordinator and end its run.
+describe('a restart', () => {
+  it('loses nothing: round, contribution, lease and velocity are what they were (R10)', async () => {
+    const [a, b] = await pair()
+    const [leaseA, leaseB] = [await a.lease(), await b.lease()]
+    const bytes = good(1)
+    await a.send(leaseA, bytes)
+    const before = machine()
+    await coordinator.stop()
+    coordinator = await startOn(folder)
+    expect(machine()).toMatchObject({ round: before.round, base: before.base, accepted: before.accepted })
+    expect(machine().pool).toEqual(before.pool)
+
+    const [a2, b2] = [await Tab.joined(url(), a.token), await Tab.joined(url(), b.token)]
+    tabs = [a2, b2]
+    expect((await a2.send(leaseA, bytes)).body).toMatchObject({ result: 'accepted', repeated: true })
+    expect(accepted()).toBe(1)
+    expect((await b2.lease()).id).toBe(leaseB.id)
+    expect((await b2.send(leaseB, good(2))).body.result).toBe('accepted')
+    await until(() => machine().round === before.round + 1, 'the next round')
+    expect(coordinator.runs.view()?.history.at(-1)).toMatchObject({ replicas: 2, tokens: 256 })
+    await clearTable()
+  })
+
+  it('logs nobody out, and an ended run stays ended (R9)', async () => {
+    expect((await post(url() + ROUTES.adminRunAction('end'), {}, operator)).status).toBe(200)
+    const tab = await newTab()
+    expect(await tab.ask('lease', { run: machine().run, round: 1 })).toEqual({ wait: 'ended' })
+    tab.close()
+    await coordinator.stop()
+    coordinator = await startOn(folder)
+    expect(coordinator.runs.view()?.status).toBe('ended')
   })
 })
