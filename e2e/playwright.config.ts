@@ -18,6 +18,10 @@ export default defineConfig({
   use: {
     browserName: 'chromium',
     headless: true,
-    launchOptions: { executablePath: findChromium(), args: [...CHROMIUM_FLAGS, ...WEBGPU_SOFTWARE_FLAGS] },
+    launchOptions: {
+      executablePath: findChromium(),
+      // The name stands for another machine's address: reachable, and no secure context over plain HTTP.
+      args: [...CHROMIUM_FLAGS, ...WEBGPU_SOFTWARE_FLAGS, '--host-resolver-rules=MAP potluck.test 127.0.0.1'],
+    },
   },
 })
