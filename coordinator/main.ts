@@ -12,16 +12,28 @@ try {
       `Operator, set the password first (this link works once): ${coordinator.url}/admin?setup=${coordinator.setupToken}\n`,
     )
   }
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(signal, () => {
-      coordinator.stop().then(
-        () => process.exit(0),
-        (error: unknown) => fail(error),
-      )
-    })
+  const stop = () => {
+    coordinator.stop().then(
+      () => process.exit(0),
+      (error: unknown) => fail(error),
+    )
   }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop)
+  stopWithNpm(stop)
 } catch (error) {
   fail(error)
+}
+
+/** npm passes a SIGTERM on to its shell and no further; a shell that is gone means that we were told to stop. */
+function stopWithNpm(stop: () => void): void {
+  if (process.env.npm_lifecycle_event === undefined) return
+  const parent = process.ppid
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(watch)
+    stop()
+  }, 500)
+  watch.unref()
 }
 
 function fail(error: unknown): never {
