@@ -2,11 +2,11 @@
  * The door to the aggregation thread: heavy arithmetic over whole models never runs on the coordinator's event
  * loop. One thread, so that two merges never hold two models' worth of memory.
  */
-import { Piscina } from 'piscina'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { Merge } from '../rounds/machine.ts'
 import type { Machine } from '../rounds/state.ts'
+import { startThread } from '../threads.ts'
 import type { CheckTask, Folders, InitialTask } from './tasks.ts'
 
 export interface Aggregator {
@@ -18,11 +18,7 @@ export interface Aggregator {
 }
 
 export function startAggregator(folders: Folders): Aggregator {
-  const thread = new Piscina({
-    filename: new URL('./thread.js', import.meta.url).href,
-    execArgv: [], // flags of this process stay out of the thread; thread.js loads what it needs
-    maxThreads: 1,
-  })
+  const thread = startThread(new URL('./thread.js', import.meta.url))
   return {
     check: (task) => thread.run({ folders, ...task } satisfies CheckTask, { name: 'check' }),
     merge: (merge) => thread.run({ folders, merge }, { name: 'merge' }),

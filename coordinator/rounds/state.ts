@@ -7,7 +7,7 @@ import {
   ROUND_PHASES,
   runConfigSchema,
 } from '../../shared/protocol/run.ts'
-import { poolSchema } from './pool.ts'
+import { emptyPool, poolSchema } from './pool.ts'
 
 const count = z.number().int().nonnegative()
 
@@ -87,7 +87,7 @@ export function freshMachine({ weights, largest, ...prepared }: Prepared): Machi
     deadlineAt: null,
     remaining: null,
     extensions: 0,
-    pool: { epoch: 0, cursor: 0, returned: [] },
+    pool: emptyPool(),
     leases: {},
     accepted: {},
     refusals: {},

@@ -51,7 +51,6 @@ export class Runs {
   #samples: { round: number; text: string }[] = []
   #contributors = 0
   #bytesDown = 0
-  #background = new Set<Promise<unknown>>()
 
   constructor(parts: RunParts) {
     this.#parts = parts
@@ -307,10 +306,7 @@ export class Runs {
   }
 
   #inBackground(work: Promise<unknown>): void {
-    const done = work
-      .catch((error: unknown) => this.problems.report('internal', String(error)))
-      .finally(() => this.#background.delete(done))
-    this.#background.add(done)
+    work.catch((error: unknown) => this.problems.report('internal', String(error)))
   }
 
   #changed(): void {
