@@ -1,197 +1,50 @@
 /**
- * The model and its inner step once more, in plain f64, for tests only. Slow, and written from the description
- * of the algorithm, not from the engine: gradients come from a tape of scalars, so they owe nothing to the
- * engine's hand-written backward pass. Good for a few thousand parameters and a dozen tokens.
+ * The model and its inner step once more in f64, for tests only: explicit loops over plain arrays, the backward
+ * pass written by hand and checked by finite differences (reference.test.ts). It follows the description of the
+ * algorithm and shares with the engine nothing but the layout, the constants and the schedule. Millions of
+ * parameters times hundreds of tokens take seconds.
+ *
+ * Shapes stand at line ends: B sequences of T tokens, N = B·T rows, d = dModel, h = hidden, H = heads, D = headDim,
+ * V = vocabSize. The matrix arithmetic is in referenceMatrix.ts.
  */
-import { LAYER_NORM_EPSILON, type ModelConfig, ROPE_BASE, Z_LOSS } from '../model/config.ts'
+import { type ModelConfig, Z_LOSS } from '../model/config.ts'
 import { parameterLayout } from '../model/layout.ts'
 import type { TrainJob } from './engine.ts'
+import {
+  add,
+  attend,
+  attendBackward,
+  gatedSilu,
+  gatedSiluBackward,
+  type Matrix,
+  matrix,
+  multiply,
+  multiplyTransposed,
+  type Normed,
+  normalise,
+  normaliseBackward,
+  reshape,
+  rotate,
+  sumProducts,
+} from './referenceMatrix.ts'
 import { innerLearningRate, localWarmup } from './schedule.ts'
 
-/** A number on the tape: its index. */
-type Scalar = number
+const BETA_1 = 0.9
+const BETA_2 = 0.99
+const EPSILON = 1e-8
 
-/** Every node has at most two parents and the derivative with respect to each. */
-class Tape {
-  readonly value: number[] = []
-  readonly #parents: Scalar[] = []
-  readonly #slopes: number[] = []
+/** The tensor of that name as a matrix whose values are a part of the flat array; a gain is one row. */
+type Tensors = (name: string) => Matrix
 
-  push(value: number, a = 0, slopeA = 0, b = 0, slopeB = 0): Scalar {
-    this.#parents.push(a, b)
-    this.#slopes.push(slopeA, slopeB)
-    return this.value.push(value) - 1
-  }
-
-  of(x: Scalar): number {
-    return this.value[x] as number // every Scalar was made by push
-  }
-
-  add = (a: Scalar, b: Scalar) => this.push(this.of(a) + this.of(b), a, 1, b, 1)
-  sub = (a: Scalar, b: Scalar) => this.push(this.of(a) - this.of(b), a, 1, b, -1)
-  mul = (a: Scalar, b: Scalar) => this.push(this.of(a) * this.of(b), a, this.of(b), b, this.of(a))
-  times = (a: Scalar, factor: number) => this.push(this.of(a) * factor, a, factor)
-  exp = (a: Scalar) => this.push(Math.exp(this.of(a)), a, Math.exp(this.of(a)))
-  log = (a: Scalar) => this.push(Math.log(this.of(a)), a, 1 / this.of(a))
-  power = (a: Scalar, n: number) => this.push(this.of(a) ** n, a, n * this.of(a) ** (n - 1))
-  sum = (list: Scalar[]) => list.reduce(this.add)
-  dot = (a: Scalar[], b: Scalar[]) => this.sum(a.map((x, i) => this.mul(x, b[i] as Scalar))) // equal lengths
-
-  /** Derivative of `y` with respect to every node. */
-  gradient(y: Scalar): Float64Array {
-    const slope = new Float64Array(this.value.length)
-    slope[y] = 1
-    for (let node = y; node >= 0; node--) {
-      for (const side of [2 * node, 2 * node + 1]) {
-        const parent = this.#parents[side] as Scalar // two entries a node
-        slope[parent] = (slope[parent] as number) + (slope[node] as number) * (this.#slopes[side] as number)
-      }
-    }
-    return slope
-  }
-}
-
-type Vector = Scalar[]
-/** Row i, column j at [i][j]. */
-type Matrix = Vector[]
-
-class ReferenceModel {
-  readonly tape = new Tape()
-  readonly #tensors = new Map<string, Matrix>()
-
-  constructor(
-    readonly config: ModelConfig,
-    parameters: ArrayLike<number>,
-  ) {
-    const { tape } = this
-    tape.push(0) // node 0 is the parent of whatever has none
-    for (let i = 0; i < parameters.length; i++) tape.push(parameters[i] as number)
-    for (const { name, shape, offset } of parameterLayout(config)) {
-      const [rows, columns] = shape.length === 2 ? (shape as [number, number]) : [1, shape[0] as number]
-      const at = (i: number, j: number) => 1 + offset + i * columns + j
-      this.#tensors.set(name, grid(rows, columns, at))
-    }
-  }
-
-  /** [tokens][V] */
-  logits(ids: readonly number[]): Matrix {
-    const { tape, config } = this
-    const embedding = this.#get('model.embed_tokens')
-    let x = ids.map((id) => embedding[id] as Vector) // [T][d]
-    for (let layer = 0; layer < config.layers; layer++) x = this.#block(x, `model.layers.${layer}`)
-    return x.map((row) => {
-      const hidden = this.#norm(row, this.#gain('model.norm'))
-      return embedding.map((to) => tape.dot(hidden, to))
-    })
-  }
-
-  /** Per token of one sequence: cross entropy and logsumexp. */
-  sequence(ids: readonly number[]): { crossEntropy: Scalar; logSumExp: Scalar }[] {
-    const { tape } = this
-    return this.logits(ids.slice(0, -1)).map((logits, t) => {
-      const logSumExp = tape.log(tape.sum(logits.map(tape.exp)))
-      return { crossEntropy: tape.sub(logSumExp, logits[ids[t + 1] as number] as Scalar), logSumExp }
-    })
-  }
-
-  #block(x: Matrix, name: string): Matrix {
-    const { tape } = this
-    const normed = x.map((row) => this.#norm(row, this.#gain(`${name}.input_layernorm`)))
-    const attended = this.#attention(normed, `${name}.self_attn`)
-    const middle = x.map((row, t) => row.map((value, i) => tape.add(value, attended[t]?.[i] as Scalar)))
-    return middle.map((row) => {
-      const inner = this.#norm(row, this.#gain(`${name}.post_attention_layernorm`))
-      const gate = this.#apply(inner, `${name}.mlp.gate_proj`)
-      const up = this.#apply(inner, `${name}.mlp.up_proj`)
-      const mixed = gate.map((g, i) => tape.mul(this.#silu(g), up[i] as Scalar))
-      const down = this.#apply(mixed, `${name}.mlp.down_proj`)
-      return row.map((value, i) => tape.add(value, down[i] as Scalar))
-    })
-  }
-
-  #attention(x: Matrix, name: string): Matrix {
-    const { tape, config } = this
-    const project = (kind: string) => x.map((row) => this.#apply(row, `${name}.${kind}_proj`))
-    const [q, k, v] = [project('q'), project('k'), project('v')]
-    const head = (row: Vector, h: number) => row.slice(h * config.headDim, (h + 1) * config.headDim)
-    const turned = (rows: Matrix, h: number, kind: string) =>
-      rows.map((row, t) => this.#rotate(this.#norm(head(row, h), this.#gain(`${name}.${kind}_norm`)), t))
-    const heads = Array.from({ length: config.heads }, (_, h) => {
-      const [queries, keys] = [turned(q, h, 'q'), turned(k, h, 'k')]
-      return queries.map((query, t) => {
-        const seen = keys.slice(0, t + 1)
-        const weights = seen.map((key) => tape.exp(tape.times(tape.dot(query, key), config.headDim ** -0.5)))
-        const total = tape.power(tape.sum(weights), -1)
-        const values = v.slice(0, t + 1).map((row) => head(row, h))
-        return Array.from({ length: config.headDim }, (_, i) =>
-          tape.mul(
-            total,
-            tape.dot(
-              weights,
-              values.map((value) => value[i] as Scalar),
-            ),
-          ),
-        )
-      })
-    })
-    return x.map((_, t) =>
-      this.#apply(
-        heads.flatMap((rows) => rows[t] as Vector),
-        `${name}.o_proj`,
-      ),
-    )
-  }
-
-  #norm(x: Vector, gain: Vector): Vector {
-    const { tape } = this
-    const mean = tape.times(tape.sum(x), 1 / x.length)
-    const centred = x.map((value) => tape.sub(value, mean))
-    const variance = tape.times(tape.dot(centred, centred), 1 / x.length)
-    const scale = tape.power(tape.add(variance, tape.push(LAYER_NORM_EPSILON)), -0.5)
-    return centred.map((value, i) => tape.mul(tape.mul(value, scale), gain[i] as Scalar))
-  }
-
-  #rotate(x: Vector, position: number): Vector {
-    const { tape } = this
-    const half = x.length / 2
-    return x.map((value, i) => {
-      const angle = position * ROPE_BASE ** (-(i % half) / half)
-      const partner = x[(i + half) % x.length] as Scalar
-      return tape.add(
-        tape.times(value, Math.cos(angle)),
-        tape.times(partner, (i < half ? -1 : 1) * Math.sin(angle)),
-      )
-    })
-  }
-
-  #silu(x: Scalar): Scalar {
-    const { tape } = this
-    return tape.mul(x, tape.power(tape.add(tape.exp(tape.times(x, -1)), tape.push(1)), -1))
-  }
-
-  #apply(x: Vector, name: string): Vector {
-    const weight = this.#get(name)
-    return (weight[0] as Vector).map((_, j) =>
-      this.tape.dot(
-        x,
-        weight.map((row) => row[j] as Scalar),
-      ),
-    )
-  }
-
-  #get = (name: string): Matrix => this.#tensors.get(`${name}.weight`) as Matrix
-  #gain = (name: string): Vector => this.#get(name)[0] as Vector
-}
-
-function grid(rows: number, columns: number, at: (i: number, j: number) => Scalar): Matrix {
-  return Array.from({ length: rows }, (_, i) => Array.from({ length: columns }, (_, j) => at(i, j)))
-}
-
-function sequencesOf(config: ModelConfig, ids: Uint16Array): number[][] {
-  const length = config.sequenceLength + 1
-  return Array.from({ length: ids.length / length }, (_, s) =>
-    Array.from(ids.subarray(s * length, (s + 1) * length)),
-  )
+/** Logits of every position: [sequences·length, V], row-major. `ids` are whole inputs without a last target. */
+export function referenceLogits(
+  config: ModelConfig,
+  parameters: ArrayLike<number>,
+  ids: readonly number[],
+  length = config.sequenceLength,
+): Float64Array {
+  const weights = tensorsOf(config, Float64Array.from(parameters))
+  return forward(config, weights, ids, length).logits.values
 }
 
 /** Cross entropy of every predicted token in nats. */
@@ -200,10 +53,9 @@ export function referenceLosses(
   parameters: ArrayLike<number>,
   ids: Uint16Array,
 ): number[] {
-  const model = new ReferenceModel(config, parameters)
-  return sequencesOf(config, ids).flatMap((sequence) =>
-    model.sequence(sequence).map(({ crossEntropy }) => model.tape.of(crossEntropy)),
-  )
+  const { inputs, targets } = split(config, ids)
+  const logits = referenceLogits(config, parameters, inputs)
+  return rowLosses(matrix(inputs.length, config.vocabSize, logits), targets).crossEntropies
 }
 
 /** The likeliest id to follow `ids`. */
@@ -212,23 +64,23 @@ export function referenceNext(
   parameters: ArrayLike<number>,
   ids: readonly number[],
 ): number {
-  const model = new ReferenceModel(config, parameters)
-  const logits = (model.logits(ids).at(-1) ?? []).map((logit) => model.tape.of(logit))
-  return logits.indexOf(Math.max(...logits))
+  const last = referenceLogits(config, parameters, ids, ids.length).subarray(-config.vocabSize)
+  return last.reduce((best, logit, id) => (logit > (last[best] as number) ? id : best), 0)
 }
 
-/** Mean cross entropy, and the gradient of it plus the z-loss in layout order. */
+/** Mean cross entropy, mean z-loss with its weight, and the gradient of their sum in layout order. */
 export function referenceGradient(config: ModelConfig, parameters: ArrayLike<number>, ids: Uint16Array) {
-  const model = new ReferenceModel(config, parameters)
-  const { tape } = model
-  const tokens = sequencesOf(config, ids).flatMap((sequence) => model.sequence(sequence))
-  const loss = tape.times(tape.sum(tokens.map((token) => token.crossEntropy)), 1 / tokens.length)
-  const squares = tape.sum(tokens.map(({ logSumExp }) => tape.mul(logSumExp, logSumExp)))
-  const total = tape.add(loss, tape.times(squares, Z_LOSS / tokens.length))
-  return { loss: tape.of(loss), gradient: tape.gradient(total).slice(1, 1 + parameters.length) }
+  const { inputs, targets } = split(config, ids)
+  const weights = tensorsOf(config, Float64Array.from(parameters))
+  const gradient = new Float64Array(parameters.length)
+  const gradients = tensorsOf(config, gradient)
+  const passed = forward(config, weights, inputs, config.sequenceLength)
+  const { loss, zLoss, dLogits } = referenceLoss(passed.logits, targets)
+  backward(config, weights, gradients, passed, inputs, dLogits)
+  return { loss, zLoss, gradient }
 }
 
-/** The whole job in f64: AdamW as torch.optim.AdamW and clip_grad_norm_ describe it. */
+/** The whole job in f64 from zero moments. */
 export function referenceTrain(config: ModelConfig, initial: ArrayLike<number>, job: TrainJob) {
   const parameters = Float64Array.from(initial)
   const first = new Float64Array(parameters.length)
@@ -239,19 +91,211 @@ export function referenceTrain(config: ModelConfig, initial: ArrayLike<number>, 
     const ids = job.sequences.subarray(step * perStep, (step + 1) * perStep)
     const { loss, gradient } = referenceGradient(config, parameters, ids)
     losses.push(loss)
-    const clip = Math.min(1, 1 / (Math.hypot(...gradient) + 1e-6))
-    const rate =
-      innerLearningRate(job.firstStep + step, job.totalSteps, job.peakLearningRate) * localWarmup(step)
-    for (let i = 0; i < parameters.length; i++) {
-      const g = (gradient[i] as number) * clip
-      const p = (parameters[i] as number) * (1 - rate / job.totalSteps)
-      const m = 0.9 * (first[i] as number) + 0.1 * g
-      const v = 0.99 * (second[i] as number) + 0.01 * g * g
-      first[i] = m
-      second[i] = v
-      parameters[i] =
-        p - (rate * (m / (1 - 0.9 ** (step + 1)))) / (Math.sqrt(v / (1 - 0.99 ** (step + 1))) + 1e-8)
-    }
+    const scheduled = innerLearningRate(job.firstStep + step, job.totalSteps, job.peakLearningRate)
+    const rate = scheduled * localWarmup(step)
+    referenceAdamW({ parameters, first, second }, gradient, step + 1, rate, 1 / job.totalSteps)
   }
   return { parameters, first, second, losses }
+}
+
+/** Update number `update` (from 1) in place, as torch's clip_grad_norm_(1) and AdamW describe it. */
+export function referenceAdamW(
+  { parameters, first, second }: Record<'parameters' | 'first' | 'second', Float64Array>,
+  gradient: Float64Array,
+  update: number,
+  learningRate: number,
+  weightDecay: number,
+): void {
+  const clip = referenceClip(gradient)
+  for (const [i, unclipped] of gradient.entries()) {
+    const g = unclipped * clip
+    const m = BETA_1 * (first[i] as number) + (1 - BETA_1) * g
+    const v = BETA_2 * (second[i] as number) + (1 - BETA_2) * g * g
+    const decayed = (parameters[i] as number) * (1 - learningRate * weightDecay)
+    const direction = m / (1 - BETA_1 ** update) / (Math.sqrt(v / (1 - BETA_2 ** update)) + EPSILON)
+    first[i] = m
+    second[i] = v
+    parameters[i] = decayed - learningRate * direction
+  }
+}
+
+/** The factor that clips a gradient's global norm to 1. */
+export function referenceClip(gradient: Float64Array): number {
+  const squares = gradient.reduce((sum, g) => sum + g * g, 0)
+  return Math.min(1, 1 / (Math.sqrt(squares) + 1e-6))
+}
+
+/** logits: [N, V]. dLogits is the gradient of loss + zLoss. */
+export function referenceLoss(logits: Matrix, targets: readonly number[]) {
+  const { crossEntropies, logSumExps } = rowLosses(logits, targets)
+  const dLogits = matrix(logits.rows, logits.columns) // [N, V]
+  const { rows, columns } = logits
+  for (let n = 0; n < rows; n++) {
+    const logSumExp = logSumExps[n] as number
+    for (let j = 0; j < columns; j++) {
+      const p = Math.exp((logits.values[n * columns + j] as number) - logSumExp)
+      const wanted = j === targets[n] ? 1 : 0
+      dLogits.values[n * columns + j] = (p - wanted + 2 * Z_LOSS * logSumExp * p) / rows
+    }
+  }
+  const mean = (list: readonly number[]) => list.reduce((sum, x) => sum + x, 0) / rows
+  return { loss: mean(crossEntropies), zLoss: Z_LOSS * mean(logSumExps.map((x) => x * x)), dLogits }
+}
+
+function rowLosses({ rows, columns, values }: Matrix, targets: readonly number[]) {
+  const logSumExps = Array.from({ length: rows }, (_, n) => {
+    const row = values.subarray(n * columns, (n + 1) * columns)
+    const largest = row.reduce((a, b) => Math.max(a, b))
+    return largest + Math.log(row.reduce((sum, logit) => sum + Math.exp(logit - largest), 0))
+  })
+  const crossEntropies = logSumExps.map(
+    (logSumExp, n) => logSumExp - (values[n * columns + (targets[n] as number)] as number),
+  )
+  return { logSumExps, crossEntropies }
+}
+
+/** What a block's backward pass reads. */
+interface PassedBlock {
+  readonly input: Normed // y: [N, d]
+  readonly queries: Normed // y: [N·H, D]
+  readonly keys: Normed
+  readonly turned: readonly [Matrix, Matrix] // queries and keys after the rotation, [N, d]
+  readonly values: Matrix // [N, d]
+  readonly probabilities: Float64Array // [B, H, T, T]
+  readonly merged: Matrix // [N, d]
+  readonly post: Normed // y: [N, d]
+  readonly gate: Matrix // [N, h]
+  readonly up: Matrix // [N, h]
+  readonly mixed: Matrix // [N, h]
+}
+
+interface Passed {
+  readonly blocks: readonly PassedBlock[]
+  readonly final: Normed
+  readonly logits: Matrix // [N, V]
+}
+
+function forward(config: ModelConfig, weights: Tensors, ids: readonly number[], length: number): Passed {
+  const embedding = weights('model.embed_tokens') // [V, d]
+  const x = matrix(ids.length, config.dModel) // [N, d]
+  ids.forEach((id, n) => {
+    x.values.set(rowOf(embedding, id), n * config.dModel)
+  })
+  const blocks = Array.from({ length: config.layers }, (_, layer) =>
+    forwardBlock(config, namedUnder(weights, layer), x, length),
+  )
+  const final = normalise(x, weights('model.norm'))
+  return { blocks, final, logits: multiplyTransposed(final.y, embedding) }
+}
+
+/** Adds both halves' outputs to `x`, in place. */
+function forwardBlock(config: ModelConfig, weights: Tensors, x: Matrix, length: number): PassedBlock {
+  const perHead = (m: Matrix) => reshape(m, config.headDim) // [N·H, D]
+  const whole = (m: Matrix) => reshape(m, config.dModel) // [N, d]
+  const { heads } = config
+  const input = normalise(x, weights('input_layernorm'))
+  const queries = normalise(
+    perHead(multiply(input.y, weights('self_attn.q_proj'))),
+    weights('self_attn.q_norm'),
+  )
+  const keys = normalise(perHead(multiply(input.y, weights('self_attn.k_proj'))), weights('self_attn.k_norm'))
+  const values = multiply(input.y, weights('self_attn.v_proj'))
+  const turned = [
+    whole(rotate(queries.y, heads, length, 1)),
+    whole(rotate(keys.y, heads, length, 1)),
+  ] as const
+  const { merged, probabilities } = attend(...turned, values, heads, length)
+  add(x, multiply(merged, weights('self_attn.o_proj')))
+  const post = normalise(x, weights('post_attention_layernorm'))
+  const gate = multiply(post.y, weights('mlp.gate_proj'))
+  const up = multiply(post.y, weights('mlp.up_proj'))
+  const mixed = gatedSilu(gate, up)
+  add(x, multiply(mixed, weights('mlp.down_proj')))
+  return { input, queries, keys, turned, values, probabilities, merged, post, gate, up, mixed }
+}
+
+/** Adds to `gradients`, which start at zero. */
+function backward(
+  config: ModelConfig,
+  weights: Tensors,
+  gradients: Tensors,
+  { blocks, final }: Passed,
+  ids: readonly number[],
+  dLogits: Matrix,
+): void {
+  const dEmbedding = gradients('model.embed_tokens')
+  sumProducts(dEmbedding, dLogits, final.y)
+  const dFinal = multiply(dLogits, weights('model.embed_tokens')) // [N, d]
+  const dx = normaliseBackward(dFinal, final, weights('model.norm'), gradients('model.norm'))
+  for (const [layer, passed] of [...blocks.entries()].reverse()) {
+    backwardBlock(config, namedUnder(weights, layer), namedUnder(gradients, layer), passed, dx)
+  }
+  ids.forEach((id, n) => {
+    add(matrix(1, config.dModel, rowOf(dEmbedding, id)), matrix(1, config.dModel, rowOf(dx, n)))
+  })
+}
+
+/** `dx`, the gradient of the block's output, becomes that of its input, in place. */
+function backwardBlock(
+  config: ModelConfig,
+  weights: Tensors,
+  gradients: Tensors,
+  s: PassedBlock,
+  dx: Matrix,
+): void {
+  /** The gradient before a projection y = x·W, given the one after it; adds the one of W. */
+  const unproject = (name: string, x: Matrix, dy: Matrix) => {
+    sumProducts(gradients(name), x, dy)
+    return multiplyTransposed(dy, weights(name))
+  }
+  const unnormalise = (name: string, dy: Matrix, kept: Normed) =>
+    normaliseBackward(dy, kept, weights(name), gradients(name))
+
+  const dMixed = unproject('mlp.down_proj', s.mixed, dx) // [N, h]
+  const { dGate, dUp } = gatedSiluBackward(dMixed, s.gate, s.up)
+  const dPost = unproject('mlp.gate_proj', s.post.y, dGate) // [N, d]
+  add(dPost, unproject('mlp.up_proj', s.post.y, dUp))
+  add(dx, unnormalise('post_attention_layernorm', dPost, s.post))
+
+  const dMerged = unproject('self_attn.o_proj', s.merged, dx) // [N, d]
+  const length = s.probabilities.length / s.queries.y.rows // B·H·T·T over B·T·H
+  const { dq, dk, dv } = attendBackward(dMerged, ...s.turned, s.values, s.probabilities, config.heads, length)
+  const unturn = (m: Matrix) => rotate(reshape(m, config.headDim), config.heads, length, -1) // [N·H, D]
+  const dQueries = reshape(unnormalise('self_attn.q_norm', unturn(dq), s.queries), config.dModel) // [N, d]
+  const dKeys = reshape(unnormalise('self_attn.k_norm', unturn(dk), s.keys), config.dModel)
+  const dInput = unproject('self_attn.q_proj', s.input.y, dQueries) // [N, d]
+  add(dInput, unproject('self_attn.k_proj', s.input.y, dKeys))
+  add(dInput, unproject('self_attn.v_proj', s.input.y, dv))
+  add(dx, unnormalise('input_layernorm', dInput, s.input))
+}
+
+function tensorsOf(config: ModelConfig, flat: Float64Array): Tensors {
+  const all = new Map(
+    parameterLayout(config).map(({ name, shape, offset, size }) => {
+      const columns = shape.at(-1) as number // no tensor is a scalar
+      return [name, matrix(size / columns, columns, flat.subarray(offset, offset + size))]
+    }),
+  )
+  return (name) => {
+    const found = all.get(`${name}.weight`)
+    if (!found) throw new Error(`internal: no tensor ${name}.weight`)
+    return found
+  }
+}
+
+function namedUnder(tensors: Tensors, layer: number): Tensors {
+  return (name) => tensors(`model.layers.${layer}.${name}`)
+}
+
+function rowOf({ columns, values }: Matrix, index: number): Float64Array {
+  return values.subarray(index * columns, (index + 1) * columns)
+}
+
+/** Whole sequences of T + 1 ids → N inputs and the N ids that follow them. */
+function split({ sequenceLength: T }: ModelConfig, ids: Uint16Array) {
+  const starts = Array.from({ length: ids.length / (T + 1) }, (_, s) => s * (T + 1))
+  return {
+    inputs: starts.flatMap((at) => Array.from(ids.subarray(at, at + T))),
+    targets: starts.flatMap((at) => Array.from(ids.subarray(at + 1, at + T + 1))),
+  }
 }
