@@ -40,7 +40,7 @@ export async function takeTurn(
   const { steps, batchSize, firstStep, totalSteps, peakLearningRate } = lease
   const job = { sequences, steps, batchSize, firstStep, totalSteps, peakLearningRate }
   const trained = await engine
-    .train(job, parts.onTraining)
+    .train(job, { progress: parts.onTraining })
     .finally(() => signal.removeEventListener('abort', stop))
   signal.throwIfAborted()
   if (trained.steps === 0) return null

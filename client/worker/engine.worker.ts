@@ -11,12 +11,14 @@ import type {
   Engine,
   GenerateOptions,
   OptimiserState,
+  Snapshot,
   TrainJob,
   TrainProgress,
 } from '../../shared/engine/engine.ts'
 import { browserWasmPaths } from '../../shared/engine/tfjs/browserWasmPaths.ts'
 import { createTfjsEngine } from '../../shared/engine/tfjs/createTfjsEngine.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
+import type { ParameterRange } from '../../shared/model/layout.ts'
 import './engineErrors.ts'
 
 let loaded: Engine | null = null
@@ -33,18 +35,22 @@ const service = {
   async load(backend: Backend, config: ModelConfig): Promise<void> {
     loaded = await createTfjsEngine({ backend, config, wasmPaths: browserWasmPaths })
   },
-  setParameters(values: Float32Array) {
-    base = values
-    engine().setParameters(values)
+  setParameters(values: Float32Array, fragment?: readonly ParameterRange[]) {
+    engine().setParameters(values, fragment)
+    if (fragment === undefined) base = values
   },
-  /** The pseudo-gradient against the parameters last set, encoded here so that the page stays smooth. */
+  /** What the coming pseudo-gradient is taken against, when that is not the parameters last set whole. */
+  setBase(values: Float32Array) {
+    base = values
+  },
+  /** The pseudo-gradient against the base, encoded here so that the page stays smooth. */
   async contribution(codec: CodecName) {
     const delta = pseudoGradient(base, await engine().getParameters())
     const bytes = CODECS[codec].encode(delta)
     return transfer(bytes, [bytes.buffer])
   },
-  async getParameters() {
-    const values = await engine().getParameters()
+  async getParameters(fragment?: readonly ParameterRange[]) {
+    const values = await engine().getParameters(fragment)
     return transfer(values, [values.buffer])
   },
   setOptimiserState: (state: OptimiserState) => engine().setOptimiserState(state),
@@ -52,12 +58,23 @@ const service = {
     const state = await engine().getOptimiserState()
     return transfer(state, [state.firstMoment.buffer, state.secondMoment.buffer])
   },
-  async train(job: TrainJob, onProgress: ProgressListener | null) {
-    try {
-      return await engine().train(job, (progress) => void onProgress?.(progress))
-    } finally {
-      onProgress?.[releaseProxy]()
+  /** `snapshotSeconds` is 0 when nobody keeps snapshots. */
+  async train(job: TrainJob, listener: RemoteListener, snapshotSeconds: number) {
+    const snapshot = (s: Snapshot) => {
+      const { firstMoment, secondMoment } = s.optimiser
+      void listener.snapshot(transfer(s, [s.parameters.buffer, firstMoment.buffer, secondMoment.buffer]))
     }
+    const kept = snapshotSeconds > 0 ? { snapshot, snapshotSeconds } : {}
+    try {
+      return await engine().train(job, { progress: (progress) => void listener.progress(progress), ...kept })
+    } finally {
+      listener[releaseProxy]()
+    }
+  },
+  /** Resolves when the engine can do no more. */
+  ended: async () => {
+    const { code, message } = await engine().ended
+    return { code, message }
   },
   pause: () => engine().pause(),
   resume: () => engine().resume(),
@@ -67,7 +84,13 @@ const service = {
   dispose: () => engine().dispose(),
 }
 
-type ProgressListener = Remote<((progress: TrainProgress) => void) & ProxyMarked>
+/** What the page hears of a job. */
+export interface JobListener {
+  progress(progress: TrainProgress): void
+  snapshot(snapshot: Snapshot): void
+}
+
+type RemoteListener = Remote<JobListener & ProxyMarked>
 
 export type EngineService = typeof service
 

@@ -10,26 +10,30 @@ import {
   type Engine,
   EngineError,
   type OptimiserState,
-  type TrainProgress,
+  type TrainListener,
 } from '../../shared/engine/engine.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
-import type { EngineService } from './engine.worker.ts'
+import type { ParameterRange } from '../../shared/model/layout.ts'
+import type { EngineService, JobListener } from './engine.worker.ts'
 import './engineErrors.ts'
+
+const DEFAULT_SNAPSHOT_SECONDS = 10
 
 /** An Engine in a Worker. Arrays handed over are copied, arrays handed back are moved out of the Worker. */
 export interface RemoteEngine extends Engine {
-  setParameters(values: Float32Array): Promise<void>
+  /** A whole model is also what the coming pseudo-gradient is taken against. */
+  setParameters(values: Float32Array, fragment?: readonly ParameterRange[]): Promise<void>
+  /** What the coming pseudo-gradient is taken against, when that is not the parameters last set whole. */
+  setBase(values: Float32Array): Promise<void>
   setOptimiserState(state: OptimiserState): Promise<void>
   pause(): Promise<void>
   resume(): Promise<void>
   stop(): Promise<void>
-  /** The encoded pseudo-gradient against the parameters last set. */
+  /** The encoded pseudo-gradient against the base. */
   contribution(codec: CodecName): Promise<Uint8Array<ArrayBuffer>>
   /** Ends the Worker at once; waiting calls reject. The same as `terminate`. */
   dispose(): void
   terminate(): void
-  /** Resolves with the reason when this engine has ended and must be replaced; never rejects. */
-  readonly ended: Promise<EngineError>
 }
 
 /**
@@ -57,6 +61,11 @@ export async function startEngine(
     signal?.throwIfAborted()
     throw error
   }
+  // Whatever ends the engine inside ends the Worker, whether or not anybody is waiting for it.
+  void life.during(service.ended()).then(
+    ({ code, message }) => life.end(new EngineError(code, message)),
+    () => undefined, // it ended from this side
+  )
   return remoteEngine(backend, config, service, life)
 }
 
@@ -108,11 +117,13 @@ function remoteEngine(
   return {
     backend,
     config,
-    setParameters: (values) => during(service.setParameters(values)),
-    getParameters: () => during(service.getParameters()),
+    setParameters: (values, fragment) => during(service.setParameters(values, fragment)),
+    getParameters: (fragment) => during(service.getParameters(fragment)),
     setOptimiserState: (state) => during(service.setOptimiserState(state)),
     getOptimiserState: () => during(service.getOptimiserState()),
-    train: (job, onProgress) => during(service.train(job, listener(onProgress))),
+    train: (job, listener = {}) =>
+      during(service.train(job, proxy(heard(listener)), snapshotSeconds(listener))),
+    setBase: (values) => during(service.setBase(values)),
     contribution: (codec) => during(service.contribution(codec)),
     pause: () => during(service.pause()),
     resume: () => during(service.resume()),
@@ -125,7 +136,12 @@ function remoteEngine(
   }
 }
 
-/** A function crosses only as a proxy; the Worker releases it after the job. */
-function listener(onProgress?: (progress: TrainProgress) => void) {
-  return onProgress === undefined ? null : proxy(onProgress)
-}
+/** Functions cross only as a proxy, which the Worker releases after the job; every one is there to be called. */
+const heard = (listener: TrainListener): JobListener => ({
+  progress: (progress) => listener.progress?.(progress),
+  snapshot: (snapshot) => listener.snapshot?.(snapshot),
+})
+
+/** 0 when nobody keeps them. */
+const snapshotSeconds = (listener: TrainListener) =>
+  listener.snapshot === undefined ? 0 : (listener.snapshotSeconds ?? DEFAULT_SNAPSHOT_SECONDS)

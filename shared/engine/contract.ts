@@ -183,14 +183,14 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
     test('reports progress and ends with the last step', async () => {
       await reset()
       const seen: TrainProgress[] = []
-      await engine.train(tinyJob(4), (progress) => seen.push(progress))
+      await engine.train(tinyJob(4), { progress: (progress) => void seen.push(progress) })
       expect(seen.at(-1)).toMatchObject({ step: 4, steps: 4 })
       expect(seen.every(({ loss, tokensPerSecond }) => loss > 0 && tokensPerSecond > 0)).toBe(true)
     })
 
     test('stop ends the job early with what was done', async () => {
       await reset()
-      const result = await engine.train(tinyJob(500), () => engine.stop())
+      const result = await engine.train(tinyJob(500), { progress: () => void engine.stop() })
       expect(result.steps).toBeGreaterThan(0)
       expect(result.steps).toBeLessThan(500)
       expect((await engine.getOptimiserState()).updates).toBe(result.steps)

@@ -4,6 +4,7 @@
  * bytes on a wire; `client/swarm` and `coordinator/evaluate` drive it.
  */
 import type { ModelConfig } from '../model/config.ts'
+import type { ParameterRange } from '../model/layout.ts'
 
 export const BACKENDS = ['webgpu', 'wasm', 'webgl'] as const
 export type Backend = (typeof BACKENDS)[number]
@@ -16,6 +17,8 @@ export interface TrainJob {
   readonly steps: number
   /** Sequences in one inner step. */
   readonly batchSize: number
+  /** Sequences computed at once, a divisor of batchSize; their gradients add up to the batch's. Default: all. */
+  readonly microBatch?: number
   /** Global step of the first inner step: the schedule follows it, whoever trains. */
   readonly firstStep: number
   /** Inner steps of the whole run, T; weight decay is 1/T. */
@@ -45,6 +48,24 @@ export interface TrainResult {
   readonly seconds: number
 }
 
+/** The replica part-way through a job: enough to go on from there in another engine. */
+export interface Snapshot {
+  /** The job's result had it ended here. */
+  readonly soFar: TrainResult
+  readonly parameters: Float32Array<ArrayBuffer>
+  readonly optimiser: OptimiserState
+}
+
+/** Who listens to a job. */
+export interface TrainListener {
+  /** About once a second and after the last step. */
+  progress?(progress: TrainProgress): void
+  /** Every `snapshotSeconds` of training, less often when reading a snapshot takes more than a twentieth of that. */
+  snapshot?(snapshot: Snapshot): void
+  /** Default: 10. */
+  readonly snapshotSeconds?: number
+}
+
 /** AdamW's moments in layout order and the number of updates behind them. Stays with the replica. */
 export interface OptimiserState {
   readonly firstMoment: Float32Array<ArrayBuffer>
@@ -71,18 +92,23 @@ export interface GenerateOptions {
 export interface Engine {
   readonly backend: Backend
   readonly config: ModelConfig
-  /** Replaces all parameters; `values` has parameterCount(config) elements in layout order. Keeps the moments. */
-  setParameters(values: Float32Array): void
-  getParameters(): Promise<Float32Array<ArrayBuffer>>
+  /** Resolves with the reason when the engine can do no more work, a lost device first of all; never rejects. */
+  readonly ended: Promise<EngineError>
+  /**
+   * Replaces the parameters of a fragment, or all of them; `values` has the ranges' elements one after another, in
+   * layout order when it is all. Keeps the moments.
+   */
+  setParameters(values: Float32Array, fragment?: readonly ParameterRange[]): void
+  getParameters(fragment?: readonly ParameterRange[]): Promise<Float32Array<ArrayBuffer>>
   /** Fresh engines have zero moments and 0 updates. */
   setOptimiserState(state: OptimiserState): void
   getOptimiserState(): Promise<OptimiserState>
   /**
    * Takes inner steps until the job is done or `stop()` is called; yields to the event loop between steps.
-   * Progress is reported about once a second and after the last step.
-   * @throws EngineError `engine/not-finite` when the loss is no number, `engine/bad-job` when sizes disagree.
+   * @throws EngineError `engine/not-finite` when loss or gradient is no number, `engine/bad-job` when sizes
+   * disagree, `engine/device-lost` as soon as the device is.
    */
-  train(job: TrainJob, onProgress?: (progress: TrainProgress) => void): Promise<TrainResult>
+  train(job: TrainJob, listener?: TrainListener): Promise<TrainResult>
   /** Holds `train` before its next step until `resume()`. */
   pause(): void
   resume(): void

@@ -17,6 +17,12 @@ export interface ParameterEntry {
   readonly layer: number
 }
 
+/** `size` elements from index `offset` of the flat parameters. */
+export interface ParameterRange {
+  readonly offset: number
+  readonly size: number
+}
+
 /** How a tensor starts: `residual` is normal(0.02)/√(2L), for the two projections that write to the residual. */
 export type Initial = 'normal' | 'residual' | 'ones'
 
@@ -54,6 +60,21 @@ export function parameterLayout(config: ModelConfig): ParameterEntry[] {
 /** Number of parameters, the tied embedding counted once. */
 export function parameterCount(config: ModelConfig): number {
   return parameterLayout(config).reduce((sum, entry) => sum + entry.size, 0)
+}
+
+/**
+ * The parameters in `count` fragments by layers, strided as in Streaming DiLoCo (arXiv 2501.18512): layer l is of
+ * fragment l mod count; embedding and final norm are of the first. Every fragment's ranges are in layout order.
+ */
+export function fragments(config: ModelConfig, count: number): ParameterRange[][] {
+  const all: ParameterRange[][] = Array.from({ length: count }, () => [])
+  for (const { layer, offset, size } of parameterLayout(config)) {
+    const ranges = all[Math.max(0, layer) % count]
+    const last = ranges?.at(-1)
+    if (last && last.offset + last.size === offset) ranges?.splice(-1, 1, { ...last, size: last.size + size })
+    else ranges?.push({ offset, size })
+  }
+  return all
 }
 
 export function initialOf(entry: ParameterEntry): Initial {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { PRESET_NAMES, PRESETS } from './config.ts'
 import { initialParameters } from './initial.ts'
-import { parameterCount, parameterLayout } from './layout.ts'
+import { fragments, parameterCount, parameterLayout } from './layout.ts'
 import { safetensorsHeader } from './safetensors.ts'
 
 describe('the layout', () => {
@@ -24,6 +24,25 @@ describe('the layout', () => {
       end += entry.size
     }
     expect(end).toBe(parameterCount(PRESETS.micro))
+  })
+})
+
+describe('fragments', () => {
+  it('are strided by layers; micro in three, worked by hand', () => {
+    // 4,096·128 of embedding, then four layers of 4·128² + 2·128 + 2·32 + 3·128·384 = 213,312, then 128.
+    expect(fragments(PRESETS.micro, 3)).toEqual([
+      [
+        { offset: 0, size: 524_288 + 213_312 },
+        { offset: 524_288 + 3 * 213_312, size: 213_312 + 128 },
+      ],
+      [{ offset: 524_288 + 213_312, size: 213_312 }],
+      [{ offset: 524_288 + 2 * 213_312, size: 213_312 }],
+    ])
+  })
+
+  it('are the whole when there is one, and some are empty when there are more than layers', () => {
+    expect(fragments(PRESETS.nano, 1)).toEqual([[{ offset: 0, size: 172_480 }]])
+    expect(fragments(PRESETS.nano, 3)[2]).toEqual([])
   })
 })
 

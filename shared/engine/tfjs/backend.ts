@@ -12,6 +12,8 @@ export type WasmPaths = string | Record<string, string>
 export interface OpenBackend {
   /** Makes this backend the current one; cheap when it already is. */
   use(): void
+  /** Resolves with the reason when the device has died; never on wasm and webgl. */
+  readonly lost: Promise<EngineError>
   /** Calls `work` with this backend current, and rejects at once with `engine/device-lost` when the device dies. */
   guard<T>(work: () => Promise<T>): Promise<T>
 }
@@ -23,12 +25,15 @@ export async function openBackend(backend: Backend, wasmPaths?: WasmPaths): Prom
   const started = await tf.setBackend(backend).catch(() => false)
   if (!started) throw missing(backend, 'it did not start')
   const lost = watchDevice(backend)
+  const rejection = lost.then((reason) => Promise.reject(reason))
+  rejection.catch(() => {}) // nobody may be waiting when it happens; whoever asks later still gets the reason
   const use = () => makeCurrent(backend)
   return {
     use,
+    lost,
     guard(work) {
       use()
-      return Promise.race([lost, work()]).catch((error: unknown) => {
+      return Promise.race([rejection, work()]).catch((error: unknown) => {
         throw backend === 'webgpu' && error instanceof DOMException ? unreadable(error) : error
       })
     },
@@ -67,21 +72,14 @@ function makeCurrent(backend: Backend): void {
 const unreadable = ({ message }: DOMException) =>
   new EngineError('engine/device-lost', `The GPU device did not hand over its results: ${message}`)
 
-/**
- * A promise that rejects when the device dies or refuses work, and never settles on wasm and webgl.
- * TensorFlow.js listens to neither event: work on a dead device "succeeds" and every number is stale.
- */
-function watchDevice(backend: Backend): Promise<never> {
-  const lost = new Promise<never>((_, reject) => {
+/** TensorFlow.js listens to neither event: work on a dead device "succeeds" and every number is stale. */
+function watchDevice(backend: Backend): Promise<EngineError> {
+  return new Promise((resolve) => {
     if (backend !== 'webgpu') return
     // The webgpu backend's public field; typed here so that its package stays a lazy import.
     const { device } = tf.backend() as unknown as { device: GPUDevice }
-    const fail = (what: string) => reject(new EngineError('engine/device-lost', what))
-    void device.lost.then(({ reason, message }) => fail(`The GPU device was lost (${reason}): ${message}`))
-    device.addEventListener('uncapturederror', (event) =>
-      fail(`The GPU refused work: ${event.error.message}`),
-    )
+    const end = (what: string) => resolve(new EngineError('engine/device-lost', what))
+    void device.lost.then(({ reason, message }) => end(`The GPU device was lost (${reason}): ${message}`))
+    device.addEventListener('uncapturederror', (event) => end(`The GPU refused work: ${event.error.message}`))
   })
-  lost.catch(() => {}) // nobody may be waiting when it happens; whoever asks later still gets the reason
-  return lost
 }

@@ -1,5 +1,6 @@
 /** Border checks of the engine: what comes in is either right or refused as `engine/bad-job`. */
 import type { ModelConfig } from '../../model/config.ts'
+import type { ParameterRange } from '../../model/layout.ts'
 import { EngineError, type TrainJob } from '../engine.ts'
 
 export const badJob = (message: string) => new EngineError('engine/bad-job', message)
@@ -14,10 +15,30 @@ export function checkJob(job: TrainJob, config: ModelConfig): void {
     if (!Number.isInteger(value) || value < 1)
       throw badJob(`${name} is ${value}, not a whole number above 0.`)
   }
+  const { microBatch = job.batchSize } = job
+  if (!(Number.isInteger(job.batchSize / microBatch) && Number.isInteger(microBatch) && microBatch > 0))
+    throw badJob(`microBatch is ${microBatch}, which does not divide the batch of ${job.batchSize}.`)
   if (!Number.isInteger(job.firstStep) || job.firstStep < 0) throw badJob(`firstStep is ${job.firstStep}.`)
   if (!Number.isFinite(job.peakLearningRate)) throw badJob(`peakLearningRate is ${job.peakLearningRate}.`)
   checkLength('token ids', job.sequences.length, job.steps * job.batchSize * (config.sequenceLength + 1))
   checkIds(job.sequences, config)
+}
+
+/** The number of elements. */
+export function checkRanges(ranges: readonly ParameterRange[], count: number): number {
+  for (const { offset, size } of ranges) {
+    if (
+      !(
+        Number.isInteger(offset) &&
+        Number.isInteger(size) &&
+        offset >= 0 &&
+        size > 0 &&
+        offset + size <= count
+      )
+    )
+      throw badJob(`Elements ${offset} to ${offset + size} are not among the ${count} parameters.`)
+  }
+  return ranges.reduce((sum, range) => sum + range.size, 0)
 }
 
 /** An id outside the vocabulary would read memory that is not the embedding's. */

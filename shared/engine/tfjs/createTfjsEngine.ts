@@ -3,12 +3,14 @@
  * computes is in model.ts and adamw.ts, a job's life in train.ts and pace.ts; here they meet the interface.
  */
 import type { ModelConfig } from '../../model/config.ts'
-import { parameterLayout } from '../../model/layout.ts'
+import { type ParameterEntry, parameterLayout } from '../../model/layout.ts'
 import type { Backend, Engine } from '../engine.ts'
-import { hostAdamW } from './adamw.ts'
+import type { Optimiser } from './adamw.ts'
 import { openBackend, type WasmPaths } from './backend.ts'
-import { badJob, checkJob, checkLength } from './checks.ts'
+import { badJob, checkJob, checkLength, checkRanges } from './checks.ts'
 import { deviceAdamW } from './deviceAdamW.ts'
+import { gpuAdamW } from './gpuAdamW.ts'
+import { heapAdamW } from './heapAdamW.ts'
 import { heapKernels } from './heapKernels.ts'
 import { evaluate, generate } from './infer.ts'
 import { disposeConstants, makeConstants } from './model.ts'
@@ -16,6 +18,12 @@ import { makePace } from './pace.ts'
 import { plainKernels } from './plainKernels.ts'
 import type { Replica } from './replica.ts'
 import { train } from './train.ts'
+
+const OPTIMISERS: Record<Backend, (layout: readonly ParameterEntry[]) => Optimiser> = {
+  wasm: heapAdamW,
+  webgpu: gpuAdamW,
+  webgl: deviceAdamW,
+}
 
 export interface TfjsEngineOptions {
   readonly backend: Backend
@@ -31,21 +39,27 @@ export interface TfjsEngineOptions {
  */
 export async function createTfjsEngine({ backend, config, wasmPaths }: TfjsEngineOptions): Promise<Engine> {
   const open = await openBackend(backend, wasmPaths)
-  const layout = parameterLayout(config)
-  const optimiser = backend === 'wasm' ? hostAdamW(layout) : deviceAdamW(layout)
+  const optimiser = OPTIMISERS[backend](parameterLayout(config))
+  const whole = [{ offset: 0, size: optimiser.size }]
   const kernels = backend === 'wasm' ? heapKernels : plainKernels
   const replica: Replica = { config, open, optimiser, constants: makeConstants(config, kernels) }
   const pace = makePace()
+  void open.lost.then(pace.stop)
   let training = false
   return {
     backend,
     config,
-    setParameters(values) {
-      checkLength('parameters', values.length, optimiser.size)
+    ended: open.lost,
+    setParameters(values, fragment = whole) {
+      checkLength('parameters', values.length, checkRanges(fragment, optimiser.size))
       open.use()
-      optimiser.setParameters(values)
+      optimiser.setParameters(values, fragment)
     },
-    getParameters: () => open.guard(() => optimiser.parameters()),
+    getParameters: (fragment = whole) =>
+      open.guard(async () => {
+        checkRanges(fragment, optimiser.size)
+        return await optimiser.parameters(fragment)
+      }),
     setOptimiserState(state) {
       checkLength('first moments', state.firstMoment.length, optimiser.size)
       checkLength('second moments', state.secondMoment.length, optimiser.size)
@@ -53,12 +67,12 @@ export async function createTfjsEngine({ backend, config, wasmPaths }: TfjsEngin
       optimiser.setState(state)
     },
     getOptimiserState: () => open.guard(() => optimiser.state()),
-    async train(job, onProgress) {
+    async train(job, listener) {
       checkJob(job, config)
       if (training) throw badJob('a job is under way already; wait for it or stop it')
       training = true
       try {
-        return await train(replica, job, pace, onProgress)
+        return await open.guard(() => train(replica, job, pace, listener))
       } finally {
         training = false
       }

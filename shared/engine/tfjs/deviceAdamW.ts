@@ -1,12 +1,23 @@
 /**
- * AdamW in TensorFlow.js operations for the GPU backends; see adamw.ts for the recipe and for its sibling on the
- * host. Parameters and moments are kept flat, many tensors in one, so that an update is about twenty operations
- * for the whole model instead of sixteen for each of its tensors; the parameter tensors are slices of the flat one.
- * Nothing is read back: the clipping factor stays on the device.
+ * AdamW in TensorFlow.js operations, right on any backend and used where there is nothing better (webgl); adamw.ts
+ * has the recipe and its siblings. Parameters and moments are kept flat, many tensors in one, so that an update is
+ * about twenty operations for the whole model instead of sixteen for each of its tensors; the parameter tensors are
+ * slices of the flat one. Nothing is read back: the clipping factor stays on the device.
  */
 import * as tf from '@tensorflow/tfjs-core'
 import type { ParameterEntry } from '../../model/layout.ts'
-import { BETA_1, BETA_2, EPSILON, LONGEST_GRADIENT, NORM_EPSILON, type Optimiser } from './adamw.ts'
+import {
+  BETA_1,
+  BETA_2,
+  EPSILON,
+  LONGEST_GRADIENT,
+  NORM_EPSILON,
+  type Optimiser,
+  type Piece,
+  piecesOf,
+  type UpdateNumbers,
+  updateNumbers,
+} from './adamw.ts'
 
 /** Elements of one flat tensor, 64 MiB, below WebGPU's default limit for a binding; one tensor may exceed it. */
 const MOST_ELEMENTS = 2 ** 24
@@ -38,28 +49,43 @@ export function deviceAdamW(layout: readonly ParameterEntry[], mostElements = MO
     tensors: () => tensors,
     updates: () => updates,
     step(gradients, learningRate, weightDecay) {
-      updates++
-      tf.tidy(() => {
+      const numbers = updateNumbers(learningRate, weightDecay, ++updates)
+      const norm = tf.tidy(() => {
         const flats = groups.map(({ entries }) =>
           flatten(gradients, layout.indexOf(firstOf(entries)), entries.length),
         )
-        const scale = clippingFactor(flats)
+        const length = lengthOf(flats)
+        const scale = tf.minimum(1, tf.div(LONGEST_GRADIENT, tf.add(length, NORM_EPSILON)))
         groups.forEach((group, i) => {
-          const gradient = tf.mul<tf.Tensor1D>(flats[i] ?? scale, scale)
-          update(group, gradient, { learningRate, weightDecay, updates })
+          update(group, tf.mul<tf.Tensor1D>(flats[i] ?? scale, scale), numbers)
         })
+        return length
       })
       slice()
+      return norm
     },
-    setParameters(from) {
-      for (const group of groups) replace(group, 'values', from)
+    setParameters(from, ranges) {
+      for (const [i, group] of groups.entries()) {
+        const pieces = piecesOf(groups, ranges).filter(({ tensor }) => tensor === i)
+        if (pieces.length > 0) replace(group, 'values', patched(group.values, pieces, from))
+      }
       slice()
     },
-    parameters: () => gather(groups, 'values', size),
+    async parameters(ranges) {
+      const all = await gather(groups, 'values', size)
+      const values = new Float32Array(ranges.reduce((sum, range) => sum + range.size, 0))
+      let at = 0
+      for (const range of ranges) {
+        values.set(all.subarray(range.offset, range.offset + range.size), at)
+        at += range.size
+      }
+      return values
+    },
     setState(state) {
       for (const group of groups) {
-        replace(group, 'first', state.firstMoment)
-        replace(group, 'second', state.secondMoment)
+        const part = (all: Float32Array) => tf.tensor1d(all.slice(group.offset, group.offset + group.size))
+        replace(group, 'first', part(state.firstMoment))
+        replace(group, 'second', part(state.secondMoment))
       }
       updates = state.updates
     },
@@ -121,31 +147,45 @@ function flatten(gradients: readonly tf.Tensor[], from: number, count: number): 
   )
 }
 
-/** min(1, 1/‖g‖), a scalar that stays on the device. */
-function clippingFactor(flats: readonly tf.Tensor1D[]): tf.Scalar {
+/** The norm of them all, a scalar that stays on the device. */
+function lengthOf(flats: readonly tf.Tensor1D[]): tf.Scalar {
   const squares = flats.map((flat) => tf.sum<tf.Scalar>(tf.square(flat)))
   // Not AddN, which is silently wrong above seven inputs on webgpu.
-  const norm = tf.sqrt<tf.Scalar>(squares.reduce((a, b) => tf.add(a, b)))
-  return tf.minimum(1, tf.div(LONGEST_GRADIENT, tf.add(norm, NORM_EPSILON)))
+  return tf.sqrt<tf.Scalar>(squares.reduce((a, b) => tf.add(a, b)))
 }
 
-function update(
-  group: Group,
-  gradient: tf.Tensor1D,
-  n: { learningRate: number; weightDecay: number; updates: number },
-): void {
+function update(group: Group, gradient: tf.Tensor1D, { keep, rate, unbias }: UpdateNumbers): void {
   const first = tf.add<tf.Tensor1D>(tf.mul(group.first, BETA_1), tf.mul(gradient, 1 - BETA_1))
   const second = tf.add<tf.Tensor1D>(tf.mul(group.second, BETA_2), tf.mul(tf.square(gradient), 1 - BETA_2))
-  const deviation = tf.sqrt(tf.mul(second, 1 / (1 - BETA_2 ** n.updates)))
-  const move = tf.div(tf.mul(first, n.learningRate / (1 - BETA_1 ** n.updates)), tf.add(deviation, EPSILON))
-  const values = tf.sub<tf.Tensor1D>(tf.mul(group.values, 1 - n.learningRate * n.weightDecay), move)
+  const deviation = tf.sqrt(tf.mul(second, unbias))
+  const move = tf.div(tf.mul(first, rate), tf.add(deviation, EPSILON))
+  const values = tf.sub<tf.Tensor1D>(tf.mul(group.values, keep), move)
   tf.dispose([group.values, group.first, group.second])
   Object.assign(group, { values: tf.keep(values), first: tf.keep(first), second: tf.keep(second) })
 }
 
-function replace(group: Group, part: Part, from: Float32Array): void {
+function replace(group: Group, part: Part, by: tf.Tensor1D): void {
   group[part].dispose()
-  group[part] = tf.keep(tf.tensor1d(from.slice(group.offset, group.offset + group.size)))
+  group[part] = tf.keep(by)
+}
+
+/** A new tensor: the old one with some pieces of it taken from `values`. */
+function patched(old: tf.Tensor1D, pieces: readonly Piece[], values: Float32Array): tf.Tensor1D {
+  return tf.tidy(() => {
+    const parts: tf.Tensor1D[] = []
+    let done = 0
+    const keepTo = (end: number) => {
+      if (end > done) parts.push(tf.slice(old, done, end - done))
+      done = end
+    }
+    for (const { from, size, at } of pieces) {
+      keepTo(from)
+      parts.push(tf.tensor1d(values.slice(at, at + size)))
+      done = from + size
+    }
+    keepTo(old.size)
+    return tf.concat1d(parts)
+  })
 }
 
 /** Clones are read, because a step may dispose the originals before the bytes arrive. */

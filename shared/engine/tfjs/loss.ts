@@ -13,7 +13,7 @@ const MOST_ELEMENTS = 2 ** 24
 const MOST_ROWS = 65_535
 
 export interface LossAndGradients {
-  /** Mean cross entropy in nats per token, a scalar; the z-loss is in the gradients only. */
+  /** Cross entropy in nats, summed over the rows and divided by `total`, a scalar; without the z-loss. */
   readonly loss: tf.Scalar
   readonly dx: tf.Tensor2D
   readonly dEmbedding: tf.Tensor2D
@@ -24,14 +24,17 @@ interface Rows {
   readonly targets: tf.Tensor1D
 }
 
-/** x: [rows, d] after the final norm; embedding: [vocabulary, d]; targets: [rows]. */
+/**
+ * x: [rows, d] after the final norm; embedding: [vocabulary, d]; targets: [rows]. `total` is the number of rows the
+ * loss is a mean over, these and those of the batch's other parts; the gradients add up over the parts.
+ */
 export function lossAndGradients(
   kernels: Kernels,
   x: tf.Tensor2D,
   embedding: tf.Tensor2D,
   targets: tf.Tensor1D,
+  total: number,
 ): LossAndGradients {
-  const total = x.shape[0]
   const sums: Sums[] = []
   const dxs = chunksOf({ x, targets }, embedding.shape[0]).map((rows) => {
     const { loss, dx, dEmbedding } = chunkGradients(kernels, rows, embedding, total)

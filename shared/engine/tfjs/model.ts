@@ -50,8 +50,16 @@ function keepsStates(x: tf.Tensor2D, { config, mostKept }: Constants): boolean {
   return x.shape[0] * perRow * config.layers <= mostKept
 }
 
-/** Mean cross entropy, a scalar, and the gradient of it plus z-loss for every parameter, in layout order. */
-export function trainingPass(tensors: readonly tf.Tensor[], batch: Batch, c: Constants) {
+/**
+ * Cross entropy, a scalar, and the gradient of it plus z-loss for every parameter, in layout order; both as means over
+ * `total` tokens, the batch's own or, when it is a part of a larger one, that one's.
+ */
+export function trainingPass(
+  tensors: readonly tf.Tensor[],
+  batch: Batch,
+  c: Constants,
+  total: number = batch.inputs.size,
+) {
   const parameters = named(tensors, c.config)
   const passed: Passed[] = []
   let x = c.kernels.rowsOf(parameters.embedding, batch.inputs) // [N, d]
@@ -62,7 +70,7 @@ export function trainingPass(tensors: readonly tf.Tensor[], batch: Batch, c: Con
     x = y
   }
   const last = c.kernels.layerNorm(x, parameters.finalNorm) // [N, d]
-  const top = lossAndGradients(c.kernels, last.y, parameters.embedding, batch.targets)
+  const top = lossAndGradients(c.kernels, last.y, parameters.embedding, batch.targets, total)
   return { loss: top.loss, gradients: flat(backward(parameters, passed, last, top, batch, c)) }
 }
 

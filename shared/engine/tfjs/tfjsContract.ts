@@ -5,19 +5,22 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { parameterLayout } from '../../model/layout.ts'
+import { parameterCount, parameterLayout } from '../../model/layout.ts'
 import { randomSequences, TINY, tinyParameters } from '../contract.ts'
 import type { Backend } from '../engine.ts'
-import { hostAdamW } from './adamw.ts'
 import { attention, attentionBackward, type Heads } from './attention.ts'
 import { type OpenBackend, openBackend, type WasmPaths } from './backend.ts'
 import { createTfjsEngine } from './createTfjsEngine.ts'
 import { deviceAdamW } from './deviceAdamW.ts'
+import { gpuAdamW } from './gpuAdamW.ts'
+import { heapAdamW } from './heapAdamW.ts'
 import { heapKernels } from './heapKernels.ts'
 import { crossEntropies } from './loss.ts'
 import { makeConstants, trainingPass } from './model.ts'
 import { plainKernels } from './plainKernels.ts'
 import { toBatch } from './train.ts'
+
+const WHOLE = [{ offset: 0, size: parameterCount(TINY) }]
 
 export function tfjsContract(backend: Backend, wasmPaths: WasmPaths): void {
   const kernels = backend === 'wasm' ? heapKernels : plainKernels
@@ -58,7 +61,7 @@ export function tfjsContract(backend: Backend, wasmPaths: WasmPaths): void {
       open.use()
       const optimiser = deviceAdamW(parameterLayout(TINY))
       const constants = makeConstants(TINY, kernels)
-      optimiser.setParameters(tinyParameters())
+      optimiser.setParameters(tinyParameters(), WHOLE)
       const norms = async (mostKept: number) => {
         const sums = tf.tidy(() => {
           const batch = toBatch(randomSequences(TINY, 2, 'again'), TINY.sequenceLength)
@@ -121,21 +124,22 @@ export function tfjsContract(backend: Backend, wasmPaths: WasmPaths): void {
       })
     })
 
-    // hostAdamW and deviceAdamW are compared with the f64 reference through the engine; here with one another,
-    // on groups that do not fit one flat tensor.
-    test('both implementations of AdamW make the same updates', async () => {
+    // Each is compared with the f64 reference through its engine; here with one another, deviceAdamW on groups that
+    // do not fit one flat tensor.
+    test('all implementations of AdamW that run here make the same updates', async () => {
       open.use()
       const layout = parameterLayout(TINY)
-      const optimisers = [hostAdamW(layout), deviceAdamW(layout, 3_000)]
+      const own = { wasm: heapAdamW, webgpu: gpuAdamW, webgl: deviceAdamW }[backend]
+      const optimisers = [own(layout), deviceAdamW(layout, 3_000)]
       const results: Float32Array[] = []
       for (const optimiser of optimisers) {
-        optimiser.setParameters(tinyParameters())
+        optimiser.setParameters(tinyParameters(), WHOLE)
         for (const seed of [1, 2, 3]) {
           const gradients = layout.map(({ shape }) => tf.randomNormal([...shape], 0, 0.1, 'float32', seed))
           tf.tidy(() => optimiser.step(gradients, 0.01, 0.1))
         }
         const { firstMoment, secondMoment } = await optimiser.state()
-        results.push(await optimiser.parameters(), firstMoment, secondMoment)
+        results.push(await optimiser.parameters(WHOLE), firstMoment, secondMoment)
       }
       for (const i of [0, 1, 2]) {
         results[i]?.forEach((value, j) => {

@@ -2,8 +2,8 @@
  * TensorFlow.js's wasm backend seen from below: views of its memory, new tensors in it, and its matrix product on
  * parts of a tensor. Only for use while wasm is the current backend. Pinned to 4.22.0, whose internals it uses.
  *
- * Output tensors are always new: XNNPACK packs and keeps the right-hand matrix of a product by tensor id and does
- * not see a later change in place.
+ * XNNPACK packs and keeps the right-hand matrix of a product by tensor id and does not see a later change in place:
+ * output tensors are new ones, and whoever changes one in place calls `forgetPacked`.
  */
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm'
 import * as tf from '@tensorflow/tfjs-core'
@@ -24,6 +24,13 @@ export function integers(tensor: tf.TensorInfo): Int32Array {
 export function output<R extends tf.Rank>(shape: tf.ShapeMap[R]): tf.Tensor<R> {
   // The tensor has the rank of the shape it is given.
   return tf.engine().makeTensorFromTensorInfo(wasm().makeOutput(shape, 'float32')) as tf.Tensor<R>
+}
+
+/** Drops the packed copy that XNNPACK keeps of a matrix, so that a change in place is seen by the next product. */
+export function forgetPacked(tensor: tf.Tensor): void {
+  const { id, memoryOffset } = wasm().dataIdMap.get(tensor.dataId)
+  wasm().wasm.tfjs.disposeData(id)
+  wasm().wasm.tfjs.registerTensor(id, tensor.size, memoryOffset)
 }
 
 type Multiply = (
