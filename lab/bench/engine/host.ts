@@ -1,7 +1,7 @@
 /**
- * Runs contestants in a headless Chromium: builds the page as production would, serves it cross-origin isolated
- * (jax-js's and TensorFlow.js's threads need SharedArrayBuffer), and opens contestants in it, each in a Worker of
- * its own. It measures nothing itself; see contestants.worker.ts.
+ * Runs contestants in a headless Chromium: builds the page as production would, serves it, by default cross-origin
+ * isolated (jax-js and stock TensorFlow.js take threads where they may), and opens contestants in it, each in a
+ * Worker of its own. It measures nothing itself; see contestants.worker.ts.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -34,7 +34,12 @@ const WEBGPU_FLAGS =
     ? ['--enable-unsafe-webgpu', '--enable-features=Vulkan']
     : WEBGPU_SOFTWARE_FLAGS
 
-export async function openHost(): Promise<Host> {
+export interface HostOptions {
+  /** Cross-origin isolated, so that contestants may use threads; true unless said otherwise. */
+  readonly isolated?: boolean
+}
+
+export async function openHost({ isolated = true }: HostOptions = {}): Promise<Host> {
   const closers: (() => Promise<unknown>)[] = []
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer()
@@ -43,7 +48,7 @@ export async function openHost(): Promise<Host> {
     const folder = await mkdtemp(join(tmpdir(), 'potluck-engines-'))
     closers.push(() => rm(folder, { recursive: true, force: true }))
     await buildPage(folder)
-    const site = await serve(folder)
+    const site = await serve(folder, isolated ? ISOLATED : {})
     closers.push(site.close)
     const browser = await launch()
     closers.push(() => browser.close())
@@ -63,24 +68,18 @@ async function openContestant(
   { parameters, ...options }: ContestantOptions,
 ): Promise<TimedContestant> {
   site.offer(parameters)
-  const close = () => page.evaluate(() => window.potluckBench.close())
-  try {
-    await page.evaluate(([engine, options, url]) => window.potluckBench.open(engine, options, url), [
-      engine,
-      options,
-      PARAMETERS_PATH,
-    ] as const)
-  } catch (error) {
-    await close()
-    throw error
-  }
+  await page.evaluate(([engine, options, url]) => window.potluckBench.open(engine, options, url), [
+    engine,
+    options,
+    PARAMETERS_PATH,
+  ] as const)
   return {
     step: (sequences, step) =>
       page.evaluate(([sequences, step]) => window.potluckBench.step(sequences, step), [
         Array.from(sequences),
         step,
       ] as const),
-    close,
+    close: () => page.evaluate(() => window.potluckBench.close()),
   }
 }
 
@@ -128,13 +127,13 @@ const TYPES: Record<string, string> = {
 }
 
 /** Serves a folder to this machine on a free port. */
-async function serve(folder: string): Promise<Site> {
+async function serve(folder: string, headers: Record<string, string>): Promise<Site> {
   let offered: Uint8Array = new Uint8Array()
   const answer = async ({ url = '/' }: IncomingMessage, response: ServerResponse) => {
     const path = normalize(new URL(url, 'http://localhost').pathname)
     const body = path === PARAMETERS_PATH ? offered : await readFile(join(folder, path)).catch(() => null)
     const type = TYPES[extname(path)] ?? 'application/octet-stream'
-    response.writeHead(body === null ? 404 : 200, { ...ISOLATED, 'Content-Type': type }).end(body)
+    response.writeHead(body === null ? 404 : 200, { ...headers, 'Content-Type': type }).end(body)
   }
   const server = createServer((request, response) => void answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

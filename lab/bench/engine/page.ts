@@ -44,7 +44,12 @@ const page: BenchPage = {
     const response = await fetch(parametersUrl)
     const parameters = new Float32Array(await response.arrayBuffer())
     running = start()
-    await Promise.race([running.failed, running.service.open(engine, { ...options, parameters })])
+    try {
+      await Promise.race([running.failed, running.service.open(engine, { ...options, parameters })])
+    } catch (error) {
+      page.close()
+      throw error
+    }
   },
   async step(sequences, step) {
     if (running === null) throw new Error('No contestant is open.')

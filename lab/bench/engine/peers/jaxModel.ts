@@ -38,8 +38,9 @@ export function meanLosses(
   tables.sin.dispose()
   const logits = np.matmul(layerNorm(x, finalNorm), embedding.transpose()) // [N, V]
   const logSumExp = scipySpecial.logsumexp(logits.ref, 1) // [N]
-  const chosen = nn.oneHot(targets, config.vocabSize) // [N, V], fused away
-  const targetLogit = logits.mul(chosen).sum(1) // [N]
+  // Fused into the sum; nn.oneHot would make a [V, V] identity and look its rows up.
+  const chosen = targets.reshape([-1, 1]).equal(np.arange(config.vocabSize)) // [N, V]
+  const targetLogit = np.where(chosen, logits, 0).sum(1) // [N]
   const crossEntropy = logSumExp.ref.sub(targetLogit).mean()
   const zLoss = np.square(logSumExp).mean().mul(Z_LOSS)
   return [crossEntropy.ref.add(zLoss), crossEntropy]
