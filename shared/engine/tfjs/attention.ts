@@ -4,7 +4,7 @@
  * the batch; when they are large they are made again in the backward pass instead of being kept.
  */
 import * as tf from '@tensorflow/tfjs-core'
-import type { Kernels } from './kernels.ts'
+import type { Heads, Kernels } from './kernels.ts'
 
 /**
  * Rows one softmax call may have. The webgpu backend dispatches a row per workgroup without a bound check and
@@ -18,9 +18,6 @@ const MOST_ELEMENTS = 2 ** 24
 const MOST_KEPT = 2 ** 23
 /** Far below any score, yet its sum with one is finite. */
 const MASKED = -1e9
-
-/** Queries, keys and values, each [B·heads, T, headDim]. */
-export type Heads = [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D]
 
 export type Attended = {
   /** [B·heads, T, headDim] */
@@ -57,27 +54,24 @@ export function attentionBackward(
   [q, k, v]: Heads,
   mask: tf.Tensor3D,
   kept: readonly tf.Tensor3D[],
-) {
+): Heads {
   const parts = chunks(q.shape[0], q.shape[1]).map(([from, size], i) =>
     tf.tidy(() => {
       const [qs, ks, vs] = [part(q, from, size), part(k, from, size), part(v, from, size)]
       const ds = part(dOut, from, size) // [heads, T, headDim]
       const p = kept[i] ?? softmaxScores(kernels, qs, ks, mask) // [heads, T, T]
       const dp = kernels.productsWithTransposed(ds, vs) // [heads, T, T]
-      const weighted = tf.mul(dp, p)
-      const dScores = tf.sub<tf.Tensor3D>(weighted, tf.mul(p, tf.sum(weighted, 2, true)))
-      return {
-        dq: kernels.products(dScores, ks), // [heads, T, headDim]
-        dk: kernels.transposedProducts(dScores, qs),
-        dv: kernels.transposedProducts(p, ds),
-      }
+      const dScores = kernels.softmaxBackward(dp, p) // [heads, T, T]
+      dp.dispose()
+      const slopes: Heads = [
+        kernels.products(dScores, ks), // [heads, T, headDim]
+        kernels.transposedProducts(dScores, qs),
+        kernels.transposedProducts(p, ds),
+      ]
+      return slopes
     }),
   )
-  return {
-    dq: join(parts.map((x) => x.dq)),
-    dk: join(parts.map((x) => x.dk)),
-    dv: join(parts.map((x) => x.dv)),
-  }
+  return [join(parts.map(([dq]) => dq)), join(parts.map(([, dk]) => dk)), join(parts.map(([, , dv]) => dv))]
 }
 
 function softmaxScores(kernels: Kernels, q: tf.Tensor3D, k: tf.Tensor3D, mask: tf.Tensor3D): tf.Tensor3D {

@@ -5,10 +5,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelConfig } from '../../model/config.ts'
-import { type Attended, attention, attentionBackward, type Heads } from './attention.ts'
-import type { Kernels, Normed, NormState, Rotation } from './kernels.ts'
+import { type Attended, attention, attentionBackward } from './attention.ts'
+import type { HeadGains, HeadsState, HeadTables, Kernels, Normed } from './kernels.ts'
 import type { Block } from './parameters.ts'
-import { fromHeads, toHeads } from './shapes.ts'
 
 /** What depends on the configuration alone; made once per engine. */
 export interface Constants {
@@ -16,9 +15,7 @@ export interface Constants {
   readonly kernels: Kernels
   /** Added to the scores, [1, T, T]. */
   readonly mask: tf.Tensor3D
-  /** Of the queries; carries the scores' factor 1/√D. */
-  readonly queryRotation: Rotation
-  readonly keyRotation: Rotation
+  readonly tables: HeadTables
   /** Elements of block states kept between the passes; with more, each block's forward pass is made again. */
   readonly mostKept: number
 }
@@ -28,18 +25,15 @@ export type BlockState = { attention: AttentionState; feedForward: FeedForwardSt
 
 type AttentionState = {
   readonly normed: Normed
-  readonly queries: NormState
-  readonly keys: NormState
-  /** The first two normed and rotated, [B·H, T, D]. */
-  readonly heads: Heads
+  readonly split: HeadsState
   readonly attended: Attended
   readonly merged: tf.Tensor2D
 }
 
 type FeedForwardState = {
   readonly normed: Normed
-  readonly gate: tf.Tensor2D
-  readonly up: tf.Tensor2D
+  /** Gate and up side by side, [N, 2h]. */
+  readonly both: tf.Tensor2D
   readonly mixed: tf.Tensor2D
 }
 
@@ -65,6 +59,8 @@ export function blockBackward(dy: tf.Tensor2D, block: Block, state: BlockState, 
   })
 }
 
+const gainsOf = ({ queryNorm, keyNorm }: Block): HeadGains => ({ query: queryNorm, key: keyNorm })
+
 function attentionForward(
   x: tf.Tensor2D,
   block: Block,
@@ -72,54 +68,52 @@ function attentionForward(
 ): { y: tf.Tensor2D; state: AttentionState } {
   const { kernels, config } = c
   const normed = kernels.layerNorm(x, block.inputNorm) // [N, d]
-  const qkv = kernels.product(normed.y, kernels.joinColumns([block.query, block.key, block.value])) // [N, 3d]
-  const [q, k, v] = kernels.splitColumns(qkv, 3) // [N, d] each
-  const queries = kernels.layerNorm(tf.reshape(q, [-1, config.headDim]), block.queryNorm) // [N·H, D]
-  const keys = kernels.layerNorm(tf.reshape(k, [-1, config.headDim]), block.keyNorm) // [N·H, D]
-  const heads: Heads = [
-    kernels.rotate(toHeads(queries.y, config), c.queryRotation), // [B·H, T, D]
-    kernels.rotate(toHeads(keys.y, config), c.keyRotation),
-    toHeads(v, config),
-  ]
-  const attended = attention(kernels, heads, c.mask)
-  const merged = fromHeads(attended.out, config) // [N, d]
-  const y = tf.add<tf.Tensor2D>(x, kernels.product(merged, block.attentionOut)) // [N, d]
-  return { y, state: { normed, queries: stateOf(queries), keys: stateOf(keys), heads, attended, merged } }
+  const split = tf.tidy(() => {
+    const qkv = kernels.product(normed.y, kernels.joinColumns([block.query, block.key, block.value])) // [N, 3d]
+    return kernels.splitHeads(qkv, gainsOf(block), c.tables) // [B·H, T, D] each
+  })
+  const attended = attention(kernels, split.heads, c.mask)
+  const merged = kernels.mergeHeads(attended.out, config.heads) // [N, d]
+  const y = added(x, kernels.product(merged, block.attentionOut)) // [N, d]
+  return { y, state: { normed, split, attended, merged } }
 }
 
 function attentionHalfBackward(dy: tf.Tensor2D, block: Block, s: AttentionState, c: Constants) {
   const { kernels, config } = c
-  const dMerged = kernels.productWithTransposed(dy, block.attentionOut) // [N, d]
-  const dOut = toHeads(dMerged, config) // [B·H, T, D]
-  const { dq, dk, dv } = attentionBackward(kernels, dOut, s.heads, c.mask, s.attended.probabilities)
-  const rows = (t: tf.Tensor3D) => tf.reshape<tf.Rank.R2>(fromHeads(t, config), [-1, config.headDim]) // [N·H, D]
-  const turnedQ = rows(kernels.rotateBackward(dq, c.queryRotation))
-  const turnedK = rows(kernels.rotateBackward(dk, c.keyRotation))
-  const queries = kernels.layerNormBackward(turnedQ, s.queries, block.queryNorm) // [N·H, D]
-  const keys = kernels.layerNormBackward(turnedK, s.keys, block.keyNorm)
-  const wide = (t: tf.Tensor2D) => tf.reshape<tf.Rank.R2>(t, dy.shape) // [N, d]
-  const dQkv = kernels.joinColumns([wide(queries.dx), wide(keys.dx), fromHeads(dv, config)]) // [N, 3d]
-  const weights = kernels.joinColumns([block.query, block.key, block.value]) // [d, 3d]
-  const input = kernels.layerNormBackward(
-    kernels.productWithTransposed(dQkv, weights), // [N, d]
-    s.normed,
-    block.inputNorm,
+  const attentionOut = kernels.transposedProduct(s.merged, dy) // [d, d]
+  const { dQkv, dQuery, dKey } = tf.tidy(() => {
+    const dMerged = kernels.productWithTransposed(dy, block.attentionOut) // [N, d]
+    const dOut = kernels.mergeHeadsBackward(dMerged, config.heads, config.sequenceLength) // [B·H, T, D]
+    dMerged.dispose()
+    const dHeads = attentionBackward(kernels, dOut, s.split.heads, c.mask, s.attended.probabilities)
+    return kernels.splitHeadsBackward(dHeads, s.split, gainsOf(block), c.tables) // [N, 3d]
+  })
+  const [query, key, value] = tf.tidy(
+    () => kernels.splitColumns(kernels.transposedProduct(s.normed.y, dQkv), 3) as Three, // [d, d] each
   )
-  const [query, key, value] = kernels.splitColumns(kernels.transposedProduct(s.normed.y, dQkv), 3) // [d, d] each
+  const input = tf.tidy(() => {
+    const weights = kernels.joinColumns([block.query, block.key, block.value]) // [d, 3d]
+    return kernels.layerNormBackward(
+      kernels.productWithTransposed(dQkv, weights), // [N, d]
+      s.normed,
+      block.inputNorm,
+    )
+  })
   const gradients = {
     inputNorm: input.dGain,
     query,
     key,
     value,
-    queryNorm: queries.dGain,
-    keyNorm: keys.dGain,
-    attentionOut: kernels.transposedProduct(s.merged, dy), // [d, d]
+    queryNorm: dQuery,
+    keyNorm: dKey,
+    attentionOut,
   }
-  return { dx: tf.add<tf.Tensor2D>(dy, input.dx), gradients }
+  return { dx: added(input.dx, dy), gradients }
 }
 
-/** Without y, so that its memory is freed. */
-const stateOf = ({ unit, scale }: Normed): NormState => ({ unit, scale })
+/** What splitColumns gives when asked for three, or for two. */
+type Three = [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D]
+type Two = [tf.Tensor2D, tf.Tensor2D]
 
 function feedForward(
   x: tf.Tensor2D,
@@ -128,20 +122,29 @@ function feedForward(
 ): { y: tf.Tensor2D; state: FeedForwardState } {
   const normed = kernels.layerNorm(x, block.postNorm) // [N, d]
   const both = kernels.product(normed.y, kernels.joinColumns([block.gate, block.up])) // [N, 2h]
-  const [gate, up] = kernels.splitColumns(both, 2) // [N, h] each
-  const mixed = kernels.gatedSilu(gate, up) // [N, h]
-  const y = tf.add<tf.Tensor2D>(x, kernels.product(mixed, block.down)) // [N, d]
-  return { y, state: { normed, gate, up, mixed } }
+  const mixed = kernels.gatedSilu(both) // [N, h]
+  const y = added(x, kernels.product(mixed, block.down)) // [N, d]
+  return { y, state: { normed, both, mixed } }
 }
 
 function feedForwardBackward(dy: tf.Tensor2D, block: Block, s: FeedForwardState, { kernels }: Constants) {
-  const dMixed = kernels.productWithTransposed(dy, block.down) // [N, h]
-  const { dGate, dUp } = kernels.gatedSiluBackward(dMixed, s.gate, s.up) // [N, h] each
-  const dBoth = kernels.joinColumns([dGate, dUp]) // [N, 2h]
-  const weights = kernels.joinColumns([block.gate, block.up]) // [d, 2h]
-  const dNormed = kernels.productWithTransposed(dBoth, weights) // [N, d]
-  const post = kernels.layerNormBackward(dNormed, s.normed, block.postNorm)
-  const [gate, up] = kernels.splitColumns(kernels.transposedProduct(s.normed.y, dBoth), 2) // [d, h] each
   const down = kernels.transposedProduct(s.mixed, dy) // [h, d]
-  return { dx: tf.add<tf.Tensor2D>(dy, post.dx), gradients: { postNorm: post.dGain, gate, up, down } }
+  const dBoth = tf.tidy(() =>
+    kernels.gatedSiluBackward(kernels.productWithTransposed(dy, block.down), s.both),
+  ) // [N, 2h]
+  const [gate, up] = tf.tidy(
+    () => kernels.splitColumns(kernels.transposedProduct(s.normed.y, dBoth), 2) as Two, // [d, h] each
+  )
+  const post = tf.tidy(() => {
+    const weights = kernels.joinColumns([block.gate, block.up]) // [d, 2h]
+    return kernels.layerNormBackward(
+      kernels.productWithTransposed(dBoth, weights), // [N, d]
+      s.normed,
+      block.postNorm,
+    )
+  })
+  dBoth.dispose()
+  return { dx: added(dy, post.dx), gradients: { postNorm: post.dGain, gate, up, down } }
 }
+
+const added = (a: tf.Tensor2D, b: tf.Tensor2D) => tf.add<tf.Tensor2D>(a, b)

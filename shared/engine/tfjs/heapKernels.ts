@@ -1,26 +1,33 @@
 /**
  * The kernels for the wasm backend, where what TensorFlow.js has is missing or slow: products with a transposed
  * operand or in batches (plain loops instead of XNNPACK), splits (57 ns an element), gathers (40 ns), and small
- * operations in long chains. Loops in JavaScript on the backend's memory take 1 to 3 ns an element. The rest is
- * plainKernels.ts's. Indices are in range by construction; `as number` in the loops says only that.
+ * operations in long chains. Loops in JavaScript on the backend's memory take 1 to 3 ns an element. Heads are in
+ * heapHeads.ts; the rest is plainKernels.ts's. Indices are in range by construction; `as number` in the loops says
+ * only that.
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { LAYER_NORM_EPSILON } from '../../model/config.ts'
-import type { Columns, Kernels, Normed, NormState, Rotation } from './kernels.ts'
+import { mergeHeads, mergeHeadsBackward, splitHeads, splitHeadsBackward } from './heapHeads.ts'
+import type { Kernels, Normed, NormState } from './kernels.ts'
 import { plainKernels } from './plainKernels.ts'
 import { floats, integers, output, productsOneByOne } from './wasmMemory.ts'
 
 export const heapKernels: Kernels = {
   ...plainKernels,
-  productWithTransposed: (a, b) => tf.matMul(a, tf.transpose(b)),
-  transposedProduct,
+  productWithTransposed: (a, b) => tf.tidy(() => tf.matMul(a, transposed(b))),
+  transposedProduct: (a, b) => tf.tidy(() => transposedProduct(a, b)),
   products: productsOneByOne,
-  productsWithTransposed: (a, b) => productsOneByOne(a, swapLast(b)),
-  transposedProducts: (a, b) => productsOneByOne(swapLast(a), b),
+  productsWithTransposed: (a, b) => tf.tidy(() => productsOneByOne(a, swapLast(b))),
+  transposedProducts: (a, b) => tf.tidy(() => productsOneByOne(swapLast(a), b)),
   layerNorm,
   layerNormBackward,
-  rotate: (x, rotation) => rotated(x, rotation, 1),
-  rotateBackward: (dy, rotation) => rotated(dy, rotation, -1),
+  gatedSilu,
+  gatedSiluBackward,
+  splitHeads,
+  splitHeadsBackward,
+  mergeHeads,
+  mergeHeadsBackward,
+  softmaxBackward,
   rowsOf,
   sumByIds,
   splitColumns,
@@ -32,16 +39,31 @@ export const heapKernels: Kernels = {
  * it is cheaper to transpose it than to let XNNPACK pack it: V=4,096, d=128: 180 against 218 ms for the whole loss.
  */
 function transposedProduct(a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor2D {
-  if (a.shape[1] >= 8 * b.shape[1]) return tf.matMul(transposed(a), b)
-  if (a.shape[1] <= b.shape[1]) return tf.matMul(tf.transpose(a), b)
-  return tf.transpose(tf.matMul(tf.transpose(b), a))
+  if (a.shape[1] >= 8 * b.shape[1] || a.shape[1] <= b.shape[1]) return tf.matMul(transposed(a), b)
+  return transposed(tf.matMul(transposed(b), a))
 }
 
 /** By tiles that stay in the cache; the backend's own goes column by column. */
 function transposed(x: tf.Tensor2D): tf.Tensor2D {
   const [rows, columns] = x.shape
   const result = output<tf.Rank.R2>([columns, rows])
+  transposeInto(floats(result), floats(x), rows, columns)
+  return result
+}
+
+function swapLast(x: tf.Tensor3D): tf.Tensor3D {
+  const [count, rows, columns] = x.shape
+  const result = output<tf.Rank.R3>([count, columns, rows])
   const [to, from] = [floats(result), floats(x)]
+  for (let at = 0; at < from.length; at += rows * columns) {
+    transposeInto(to.subarray(at, at + rows * columns), from.subarray(at, at + rows * columns), rows, columns)
+  }
+  return result
+}
+
+const TILE = 16
+
+function transposeInto(to: Float32Array, from: Float32Array, rows: number, columns: number): void {
   for (let top = 0; top < rows; top += TILE) {
     const bottom = Math.min(rows, top + TILE)
     for (let left = 0; left < columns; left += TILE) {
@@ -51,12 +73,7 @@ function transposed(x: tf.Tensor2D): tf.Tensor2D {
       }
     }
   }
-  return result
 }
-
-const TILE = 16
-
-const swapLast = (x: tf.Tensor3D): tf.Tensor3D => tf.transpose(x, [0, 2, 1])
 
 function layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D): Normed {
   const [rows, n] = x.shape
@@ -111,21 +128,50 @@ function layerNormBackward(dy: tf.Tensor2D, kept: NormState, gain: tf.Tensor1D) 
   return result
 }
 
-/** direction 1 turns by the table's angles, −1 turns back. */
-function rotated(x: tf.Tensor3D, rotation: Rotation, direction: 1 | -1): tf.Tensor3D {
-  const [heads, length, dim] = x.shape
-  const result = output<tf.Rank.R3>([heads, length, dim])
-  const [to, from, cos, sin] = [floats(result), floats(x), floats(rotation.cos), floats(rotation.sin)]
-  const half = dim / 2
-  for (let row = 0, at = 0; row < heads * length; row++, at += dim) {
-    const table = (row % length) * dim
-    for (let i = 0; i < half; i++) {
-      const [left, right] = [from[at + i] as number, from[at + half + i] as number]
-      const c = cos[table + i] as number
-      const s = direction * (sin[table + half + i] as number)
-      to[at + i] = left * c - right * s
-      to[at + half + i] = right * c + left * s
+/** The backend's sigmoid is vectorised, which a loop with Math.exp is not; it is taken of both halves at once. */
+function gatedSilu(both: tf.Tensor2D): tf.Tensor2D {
+  const [rows, columns] = both.shape
+  const n = columns / 2
+  const result = output<tf.Rank.R2>([rows, n])
+  const sigmoids = tf.sigmoid(both)
+  const [to, from, sigmoid] = [floats(result), floats(both), floats(sigmoids)]
+  for (let row = 0; row < rows; row++) {
+    const [y, gate] = [row * n, row * columns]
+    for (let i = 0; i < n; i++) {
+      to[y + i] = (from[gate + i] as number) * (sigmoid[gate + i] as number) * (from[gate + n + i] as number)
     }
+  }
+  sigmoids.dispose()
+  return result
+}
+
+function gatedSiluBackward(dy: tf.Tensor2D, both: tf.Tensor2D): tf.Tensor2D {
+  const [rows, n] = dy.shape
+  const result = output<tf.Rank.R2>([rows, 2 * n])
+  const sigmoids = tf.sigmoid(both)
+  const [to, from, d, sigmoid] = [floats(result), floats(both), floats(dy), floats(sigmoids)]
+  for (let row = 0; row < rows; row++) {
+    const [y, gate] = [row * n, row * 2 * n]
+    for (let i = 0; i < n; i++) {
+      const s = sigmoid[gate + i] as number
+      const slope = d[y + i] as number
+      const silu = (from[gate + i] as number) * s
+      to[gate + i] = slope * (from[gate + n + i] as number) * (s + silu * (1 - s)) // silu' = σ + silu·(1 − σ)
+      to[gate + n + i] = slope * silu
+    }
+  }
+  sigmoids.dispose()
+  return result
+}
+
+function softmaxBackward(dp: tf.Tensor3D, p: tf.Tensor3D): tf.Tensor3D {
+  const result = output<tf.Rank.R3>(p.shape)
+  const n = p.shape[2]
+  const [to, slope, from] = [floats(result), floats(dp), floats(p)]
+  for (let at = 0; at < to.length; at += n) {
+    let sum = 0
+    for (let i = at; i < at + n; i++) sum += (slope[i] as number) * (from[i] as number)
+    for (let i = at; i < at + n; i++) to[i] = (from[i] as number) * ((slope[i] as number) - sum)
   }
   return result
 }
@@ -151,13 +197,13 @@ function sumByIds(rows: tf.Tensor2D, ids: tf.Tensor1D, count: number): tf.Tensor
   return result
 }
 
-function splitColumns<Count extends 2 | 3>(x: tf.Tensor2D, count: Count): Columns<Count> {
+function splitColumns(x: tf.Tensor2D, count: number): tf.Tensor2D[] {
   const [rows, all] = x.shape
   const width = all / count
   const parts = Array.from({ length: count }, () => output<tf.Rank.R2>([rows, width]))
   const from = floats(x)
   for (const [p, part] of parts.entries()) copyColumns(floats(part), 0, width, from, p * width, all, width)
-  return parts as Columns<Count> // exactly `count` of them
+  return parts
 }
 
 function joinColumns(parts: tf.Tensor2D[]): tf.Tensor2D {

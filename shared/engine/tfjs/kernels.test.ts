@@ -4,9 +4,10 @@ import { beforeAll, expect, test } from 'vitest'
 import { TINY } from '../contract.ts'
 import { openBackend } from './backend.ts'
 import { heapKernels } from './heapKernels.ts'
+import type { Heads } from './kernels.ts'
 import { nodeWasmPaths } from './nodeWasmPaths.ts'
 import { plainKernels } from './plainKernels.ts'
-import { rotationTables } from './shapes.ts'
+import { rotationTables } from './rotation.ts'
 
 beforeAll(async () => {
   await openBackend('wasm', nodeWasmPaths())
@@ -61,11 +62,41 @@ test('LayerNorm forward and backward', () => {
   expectEqual(back.dGain, wanted.dGain)
 })
 
-test('rotation and its way back', () => {
-  const { cos, sin } = rotationTables({ ...TINY, sequenceLength: 3, headDim: 4 }, 0.5)
-  const x = batch(6, 3, 4)
-  expectEqual(heapKernels.rotate(x, { cos, sin }), plainKernels.rotate(x, { cos, sin }))
-  expectEqual(heapKernels.rotateBackward(x, { cos, sin }), plainKernels.rotateBackward(x, { cos, sin }))
+test('heads apart, normed and rotated, and the way back', () => {
+  const config = { ...TINY, sequenceLength: 3, heads: 5, headDim: 4 }
+  const tables = { heads: 5, query: rotationTables(config, 0.5), key: rotationTables(config, 1) }
+  const gains = { query: row(4), key: row(4) }
+  const qkv = matrix(2 * 3, 3 * 5 * 4)
+  const [heap, plain] = [
+    heapKernels.splitHeads(qkv, gains, tables),
+    plainKernels.splitHeads(qkv, gains, tables),
+  ]
+  for (const i of [0, 1, 2] as const) expectEqual(heap.heads[i], plain.heads[i])
+  for (const part of ['query', 'key'] as const) {
+    expectEqual(heap[part].unit, plain[part].unit)
+    expectEqual(heap[part].scale, plain[part].scale)
+  }
+  const dHeads: Heads = [batch(10, 3, 4), batch(10, 3, 4), batch(10, 3, 4)]
+  const back = heapKernels.splitHeadsBackward(dHeads, plain, gains, tables)
+  const wanted = plainKernels.splitHeadsBackward(dHeads, plain, gains, tables)
+  for (const name of ['dQkv', 'dQuery', 'dKey'] as const) expectEqual(back[name], wanted[name])
+  expectEqual(heapKernels.mergeHeads(dHeads[0], 5), plainKernels.mergeHeads(dHeads[0], 5))
+  const merged = plainKernels.mergeHeads(dHeads[0], 5)
+  expectEqual(heapKernels.mergeHeadsBackward(merged, 5, 3), dHeads[0])
+  expectEqual(plainKernels.mergeHeadsBackward(merged, 5, 3), dHeads[0])
+})
+
+test('SwiGLU and its way back', () => {
+  const [both, dy] = [matrix(5, 14), matrix(5, 7)]
+  expectEqual(heapKernels.gatedSilu(both), plainKernels.gatedSilu(both))
+  expectEqual(heapKernels.gatedSiluBackward(dy, both), plainKernels.gatedSiluBackward(dy, both))
+  // silu(2)·3 = 2·3/(1 + e⁻²), by hand
+  expectEqual(heapKernels.gatedSilu(tf.tensor2d([[2, 3]])), tf.tensor2d([[5.284782]]))
+})
+
+test('the way back through a softmax', () => {
+  const [dp, p] = [batch(3, 5, 5), tf.softmax(batch(3, 5, 5)) as tf.Tensor3D]
+  expectEqual(heapKernels.softmaxBackward(dp, p), plainKernels.softmaxBackward(dp, p))
 })
 
 test('columns apart and together again', () => {
@@ -75,7 +106,8 @@ test('columns apart and together again', () => {
     expectEqual(part, tf.slice(x, [0, 4 * i], [5, 4]))
   })
   expectEqual(heapKernels.joinColumns(parts), x)
-  expectEqual(tf.slice(heapKernels.joinColumns([matrix(5, 3), parts[0]]), [0, 3]), parts[0])
+  const two = [matrix(5, 3), matrix(5, 4)]
+  expectEqual(heapKernels.joinColumns(two), tf.concat(two, 1))
 })
 
 test('rows by id', () => {

@@ -24,10 +24,30 @@ export type Rotation = {
   readonly sin: tf.Tensor2D
 }
 
-/** Two or three matrices. */
-export type Columns<Count extends 2 | 3> = Count extends 2
-  ? [tf.Tensor2D, tf.Tensor2D]
-  : [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D]
+/** Queries, keys and values, each [B·H, T, D]. */
+export type Heads = [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D]
+
+/** The gains of the LayerNorms on queries and on keys, [D]. */
+export interface HeadGains {
+  readonly query: tf.Tensor1D
+  readonly key: tf.Tensor1D
+}
+
+/** What splitting needs of the configuration. */
+export interface HeadTables {
+  /** H */
+  readonly heads: number
+  /** The queries' rotation carries the scores' factor 1/√D. */
+  readonly query: Rotation
+  readonly key: Rotation
+}
+
+export type HeadsState = {
+  readonly heads: Heads
+  /** Rows [N·H, D]. */
+  readonly query: NormState
+  readonly key: NormState
+}
 
 export interface Kernels {
   /** a·b */
@@ -51,26 +71,34 @@ export interface Kernels {
     gain: tf.Tensor1D,
   ): { dx: tf.Tensor2D; dGain: tf.Tensor1D }
 
-  /** silu(gate)·up, the middle of SwiGLU. */
-  gatedSilu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D
-  gatedSiluBackward(
-    dy: tf.Tensor2D,
-    gate: tf.Tensor2D,
-    up: tf.Tensor2D,
-  ): { dGate: tf.Tensor2D; dUp: tf.Tensor2D }
+  /** silu(gate)·up, the middle of SwiGLU; `both` is gate and up side by side, [N, 2h] → [N, h]. */
+  gatedSilu(both: tf.Tensor2D): tf.Tensor2D
+  /** [N, h] → [N, 2h] */
+  gatedSiluBackward(dy: tf.Tensor2D, both: tf.Tensor2D): tf.Tensor2D
 
-  /** Rotates the two halves of the last axis against each other by the position's angles; x: [G, T, D]. */
-  rotate(x: tf.Tensor3D, rotation: Rotation): tf.Tensor3D
-  /** The transpose of a rotation turns back. */
-  rotateBackward(dy: tf.Tensor3D, rotation: Rotation): tf.Tensor3D
+  /** Queries, keys and values side by side, [N, 3d], to heads: the first two LayerNormed per head and rotated. */
+  splitHeads(qkv: tf.Tensor2D, gains: HeadGains, tables: HeadTables): HeadsState
+  splitHeadsBackward(
+    dHeads: Heads,
+    state: HeadsState,
+    gains: HeadGains,
+    tables: HeadTables,
+  ): { dQkv: tf.Tensor2D; dQuery: tf.Tensor1D; dKey: tf.Tensor1D }
+  /** [B·H, T, D] → [N, d] */
+  mergeHeads(x: tf.Tensor3D, heads: number): tf.Tensor2D
+  /** [N, d] → [B·H, T, D] */
+  mergeHeadsBackward(dy: tf.Tensor2D, heads: number, length: number): tf.Tensor3D
+
+  /** Gradient of a softmax over the last axis: p·(dp − Σ dp·p). */
+  softmaxBackward(dp: tf.Tensor3D, p: tf.Tensor3D): tf.Tensor3D
 
   /** Row ids[n] of the table for every n. */
   rowsOf(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D
   /** Its gradient: adds row n of `rows` to row ids[n] of a [count, width] tensor of zeros. */
   sumByIds(rows: tf.Tensor2D, ids: tf.Tensor1D, count: number): tf.Tensor2D
 
-  /** `count` matrices of equal width out of one. */
-  splitColumns<Count extends 2 | 3>(x: tf.Tensor2D, count: Count): Columns<Count>
   /** Matrices side by side: one wide product is faster than several narrow ones. */
   joinColumns(parts: tf.Tensor2D[]): tf.Tensor2D
+  /** `count` matrices of equal width out of one. */
+  splitColumns(x: tf.Tensor2D, count: number): tf.Tensor2D[]
 }

@@ -9,7 +9,7 @@ import { type BlockState, blockBackward, blockForward, type Constants } from './
 import type { Kernels, NormState } from './kernels.ts'
 import { type LossAndGradients, lossAndGradients } from './loss.ts'
 import { type Block, flat, named, type Parameters } from './parameters.ts'
-import { rotationTables } from './shapes.ts'
+import { rotationTables } from './rotation.ts'
 
 /** One batch on the device. */
 export interface Batch {
@@ -27,14 +27,17 @@ export function makeConstants(config: ModelConfig, kernels: Kernels): Constants 
     config,
     kernels,
     mask: causalMask(config.sequenceLength),
-    queryRotation: rotationTables(config, 1 / Math.sqrt(config.headDim)),
-    keyRotation: rotationTables(config, 1),
+    tables: {
+      heads: config.heads,
+      query: rotationTables(config, 1 / Math.sqrt(config.headDim)),
+      key: rotationTables(config, 1),
+    },
     mostKept: MOST_KEPT,
   }
 }
 
-export function disposeConstants({ mask, queryRotation, keyRotation }: Constants): void {
-  tf.dispose([mask, queryRotation, keyRotation])
+export function disposeConstants({ mask, tables }: Constants): void {
+  tf.dispose([mask, tables.query, tables.key])
 }
 
 /** A block on the way down: its input, and its state unless that is to be made again. */

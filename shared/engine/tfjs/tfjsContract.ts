@@ -8,13 +8,14 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { parameterCount, parameterLayout } from '../../model/layout.ts'
 import { randomSequences, TINY, tinyParameters } from '../contract.ts'
 import type { Backend } from '../engine.ts'
-import { attention, attentionBackward, type Heads } from './attention.ts'
+import { attention, attentionBackward } from './attention.ts'
 import { type OpenBackend, openBackend, type WasmPaths } from './backend.ts'
 import { createTfjsEngine } from './createTfjsEngine.ts'
 import { deviceAdamW } from './deviceAdamW.ts'
 import { gpuAdamW } from './gpuAdamW.ts'
 import { heapAdamW } from './heapAdamW.ts'
 import { heapKernels } from './heapKernels.ts'
+import type { Heads } from './kernels.ts'
 import { crossEntropies } from './loss.ts'
 import { makeConstants, trainingPass } from './model.ts'
 import { plainKernels } from './plainKernels.ts'
@@ -93,7 +94,7 @@ export function tfjsContract(backend: Backend, wasmPaths: WasmPaths): void {
           const { out, probabilities } = attention(kernels, heads, mask)
           // Without a GPU the webgpu backend takes 20 s for this, and the way back has no softmax.
           if (backend === 'webgpu') return [out]
-          return [out, attentionBackward(kernels, out, heads, mask, probabilities).dk]
+          return [out, attentionBackward(kernels, out, heads, mask, probabilities)[1]]
         }
         const [whole, alone] = [run(all), run(some)]
         for (const [i, x] of whole.entries()) {
