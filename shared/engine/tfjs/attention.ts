@@ -36,7 +36,7 @@ export function causalMask(length: number): tf.Tensor3D {
 /** Queries carry the 1/√headDim already. */
 export function attention(kernels: Kernels, [q, k, v]: Heads, mask: tf.Tensor3D): Attended {
   const length = q.shape[1]
-  const keep = q.shape[0] * length * length <= MOST_KEPT
+  const keep = keepsProbabilities(q.shape[0], length)
   const probabilities: tf.Tensor3D[] = []
   const outs = chunks(q.shape[0], length).map(([from, size]) => {
     const p = softmaxScores(kernels, part(q, from, size), part(k, from, size), mask) // [heads, T, T]
@@ -78,12 +78,19 @@ function softmaxScores(kernels: Kernels, q: tf.Tensor3D, k: tf.Tensor3D, mask: t
   return tf.tidy(() => tf.softmax(tf.add<tf.Tensor3D>(kernels.productsWithTransposed(q, k), mask)))
 }
 
+/** [T, T] matrices made at once. */
+export function headsAtOnce(length: number): number {
+  return Math.max(1, Math.floor(Math.min(MOST_SOFTMAX_ROWS / length, MOST_ELEMENTS / (length * length))))
+}
+
+/** Whether a layer keeps the probabilities of `heads` = B·H heads for its backward pass. */
+export function keepsProbabilities(heads: number, length: number): boolean {
+  return heads * length * length <= MOST_KEPT
+}
+
 /** [first head, number of heads] of each chunk. */
 function chunks(heads: number, length: number): [number, number][] {
-  const most = Math.max(
-    1,
-    Math.floor(Math.min(MOST_SOFTMAX_ROWS / length, MOST_ELEMENTS / (length * length))),
-  )
+  const most = headsAtOnce(length)
   const list: [number, number][] = []
   for (let from = 0; from < heads; from += most) list.push([from, Math.min(most, heads - from)])
   return list

@@ -86,9 +86,14 @@ function chunkGradients(kernels: Kernels, { x, targets }: Rows, embedding: tf.Te
   })
 }
 
+/** Rows whose logits are made at once. */
+export function rowsAtOnce(vocabulary: number): number {
+  return Math.max(1, Math.min(MOST_ROWS, Math.floor(MOST_ELEMENTS / vocabulary)))
+}
+
 function chunksOf({ x, targets }: Rows, vocabulary: number): Rows[] {
   const total = x.shape[0]
-  const most = Math.max(1, Math.min(MOST_ROWS, Math.floor(MOST_ELEMENTS / vocabulary)))
+  const most = rowsAtOnce(vocabulary)
   if (total <= most) return [{ x, targets }]
   const list: Rows[] = []
   for (let from = 0; from < total; from += most) {

@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelConfig } from '../../model/config.ts'
-import { causalMask } from './attention.ts'
+import { causalMask, keepsProbabilities } from './attention.ts'
 import { type BlockState, blockBackward, blockForward, type Constants } from './block.ts'
 import type { Kernels, NormState } from './kernels.ts'
 import { type LossAndGradients, lossAndGradients } from './loss.ts'
@@ -47,10 +47,17 @@ interface Passed {
   readonly state: BlockState | null
 }
 
-/** States hold about 14 matrices of width d, 3 of width h and the attention's probabilities a block. */
-function keepsStates(x: tf.Tensor2D, { config, mostKept }: Constants): boolean {
-  const perRow = 14 * config.dModel + 3 * config.hidden + config.heads * config.sequenceLength
-  return x.shape[0] * perRow * config.layers <= mostKept
+/** Elements of one block's state for `count` sequences: see BlockState in block.ts. */
+export function stateElements(config: ModelConfig, count: number): number {
+  const { dModel, hidden, heads, sequenceLength: length } = config
+  const perRow = 11 * dModel + 3 * hidden + 2 * heads + 2
+  const probabilities = keepsProbabilities(count * heads, length) ? count * heads * length * length : 0
+  return count * length * perRow + probabilities
+}
+
+/** Whether the states of all blocks are kept between the passes, or each made again in the backward one. */
+export function keepsStates(config: ModelConfig, count: number, most = MOST_KEPT): boolean {
+  return stateElements(config, count) * config.layers <= most
 }
 
 /**
@@ -65,11 +72,12 @@ export function trainingPass(
 ) {
   const parameters = named(tensors, c.config)
   const passed: Passed[] = []
+  const keeps = keepsStates(c.config, batch.inputs.size / c.config.sequenceLength, c.mostKept)
   let x = c.kernels.rowsOf(parameters.embedding, batch.inputs) // [N, d]
   for (const block of parameters.blocks) {
     const { y, state } = blockForward(x, block, c)
-    passed.push(keepsStates(x, c) ? { block, x, state } : { block, x, state: null })
-    if (!keepsStates(x, c)) tf.dispose(state)
+    passed.push({ block, x, state: keeps ? state : null })
+    if (!keeps) tf.dispose(state)
     x = y
   }
   const last = c.kernels.layerNorm(x, parameters.finalNorm) // [N, d]
