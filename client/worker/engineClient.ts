@@ -36,6 +36,12 @@ export interface RemoteEngine extends Engine {
   terminate(): void
 }
 
+/** A new Worker that runs engine.worker.ts; a test may have it run more, to force what only a driver does. */
+export type MakeWorker = () => Worker
+
+const makeEngineWorker: MakeWorker = () =>
+  new Worker(new URL('./engine.worker.ts', import.meta.url), { type: 'module', name: 'engine' })
+
 /**
  * Starts a Worker and an engine on `backend` in it; all parameters are zero. Aborting ends the Worker.
  * @throws EngineError `engine/backend-missing` when the backend does not work here; what `signal` carries when aborted.
@@ -44,12 +50,10 @@ export async function startEngine(
   backend: Backend,
   config: ModelConfig,
   signal?: AbortSignal,
+  makeWorker: MakeWorker = makeEngineWorker,
 ): Promise<RemoteEngine> {
   signal?.throwIfAborted()
-  const worker = new Worker(new URL('./engine.worker.ts', import.meta.url), {
-    type: 'module',
-    name: 'engine',
-  })
+  const worker = makeWorker()
   const life = watch(worker)
   const abort = () => life.end(new EngineError('engine/device-lost', 'The engine was told to end.'))
   signal?.addEventListener('abort', abort, { once: true })
