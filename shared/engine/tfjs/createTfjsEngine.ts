@@ -30,6 +30,8 @@ export interface TfjsEngineOptions {
   readonly config: ModelConfig
   /** Where the .wasm files are; Node callers pass nodeWasmPaths() of nodeWasmPaths.ts. Read for wasm only. */
   readonly wasmPaths?: WasmPaths
+  /** Makes each block's states again in the backward pass: a third more work, and less memory. Default: when large. */
+  readonly recomputesBlocks?: boolean
 }
 
 /**
@@ -37,12 +39,14 @@ export interface TfjsEngineOptions {
  * `dispose` frees all tensors; the backend itself stays, so that another engine can use it.
  * @throws EngineError `engine/backend-missing`
  */
-export async function createTfjsEngine({ backend, config, wasmPaths }: TfjsEngineOptions): Promise<Engine> {
+export async function createTfjsEngine(options: TfjsEngineOptions): Promise<Engine> {
+  const { backend, config, wasmPaths, recomputesBlocks } = options
   const open = await openBackend(backend, wasmPaths)
   const optimiser = OPTIMISERS[backend](parameterLayout(config))
   const whole = [{ offset: 0, size: optimiser.size }]
   const kernels = backend === 'wasm' ? heapKernels : plainKernels
-  const replica: Replica = { config, open, optimiser, constants: makeConstants(config, kernels) }
+  const constants = makeConstants(config, kernels, recomputesBlocks ? 0 : undefined)
+  const replica: Replica = { config, open, optimiser, constants }
   const pace = makePace()
   void open.lost.then(pace.stop)
   let training = false

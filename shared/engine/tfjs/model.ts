@@ -19,10 +19,11 @@ export interface Batch {
   readonly targets: tf.Tensor1D
 }
 
-/** 512 MiB. */
+/** Elements of states kept when nothing else is asked for, 512 MiB. */
 const MOST_KEPT = 2 ** 27
 
-export function makeConstants(config: ModelConfig, kernels: Kernels): Constants {
+/** `mostKept`: 0 makes every block's states again in the backward pass. */
+export function makeConstants(config: ModelConfig, kernels: Kernels, mostKept = MOST_KEPT): Constants {
   return {
     config,
     kernels,
@@ -32,7 +33,7 @@ export function makeConstants(config: ModelConfig, kernels: Kernels): Constants 
       query: rotationTables(config, 1 / Math.sqrt(config.headDim)),
       key: rotationTables(config, 1),
     },
-    mostKept: MOST_KEPT,
+    mostKept,
   }
 }
 
