@@ -7,13 +7,14 @@ import {
   type LeaseAnswer,
   leaseAnswerSchema,
   PROTOCOL_VERSION,
-  type stateSchema,
+  type VolunteerState,
   type VolunteerToCoordinator,
   type Welcome,
   welcomeSchema,
 } from '../../shared/protocol/messages.ts'
 import { type RunView, runViewSchema } from '../../shared/protocol/run.ts'
 import { readToken, writeToken } from '../storage/identity.ts'
+import type { SwarmState } from './view.ts'
 
 export interface ConnectionEvents {
   welcome(message: Welcome): void
@@ -83,9 +84,12 @@ export class Connection {
     refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('release', { lease }))
   }
 
-  /** Lost when there is no connection: the next one tells anew. */
-  state(message: z.infer<typeof stateSchema>): void {
-    if (this.#socket.connected) this.#socket.volatile.emit('state', message)
+  /** What this tab is doing. Lost when there is no connection: the next one tells anew. */
+  tell(state: SwarmState): void {
+    if (!this.#socket.connected) return
+    const training =
+      state.kind === 'training' ? { step: state.step, tokensPerSecond: state.tokensPerSecond } : {}
+    this.#socket.volatile.emit('state', { state: volunteerState(state), ...training })
   }
 
   #refusal(error: Error & { data?: { code?: string; message?: string } }) {
@@ -100,4 +104,24 @@ function refuseErrors(answer: unknown): void {
   if (typeof answer !== 'object' || answer === null || !('error' in answer)) return
   const { code, message } = answer.error as { code: string; message: string } // ErrorBody is all that has `error`
   throw Object.assign(new Error(message), { code })
+}
+
+/** The coordinator's word for a state. */
+function volunteerState({ kind }: SwarmState): VolunteerState {
+  switch (kind) {
+    case 'training':
+    case 'sending':
+    case 'paused':
+    case 'stopped':
+    case 'waiting':
+      return kind
+    case 'checking':
+      return 'sending'
+    case 'testing':
+    case 'loading':
+    case 'engine-lost':
+      return 'preparing'
+    default:
+      return 'watching'
+  }
 }

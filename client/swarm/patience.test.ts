@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { backoff, wait } from './patience.ts'
+import { Bell, backoff, wait } from './patience.ts'
 
 describe('patience', () => {
   it('doubles from half a second to fifteen', () => {
@@ -15,5 +15,20 @@ describe('patience', () => {
     abort.abort(new Error('stopped'))
     await expect(waiting).rejects.toThrow('stopped')
     await expect(wait(0, new AbortController().signal)).resolves.toBeUndefined()
+  })
+
+  it('a bell wakes who waits, and is not remembered', async () => {
+    const bell = new Bell()
+    const { signal } = new AbortController()
+    bell.ring()
+    let heard = false
+    const waiting = bell.heard(60_000, signal).then(() => {
+      heard = true
+    })
+    await wait(0, signal)
+    expect(heard).toBe(false)
+    bell.ring()
+    await waiting
+    await expect(bell.heard(60_000, AbortSignal.abort(new Error('stopped')))).rejects.toThrow('stopped')
   })
 })

@@ -28,7 +28,8 @@ export type SwarmState =
   | { kind: 'paused'; heldLease: boolean }
   | { kind: 'stopped'; contributions: number; tokens: number }
   | { kind: 'removed'; reason: string }
-  | { kind: 'engine-lost'; restarts: number }
+  /** `backend` is gone for the `restarts`th time; `next`, the same or another, is being started in its place. */
+  | { kind: 'engine-lost'; backend: Backend; next: Backend; restarts: number; heldLease: boolean }
   | { kind: 'other-tab' }
   | { kind: 'failed'; code: string; message: string }
 
@@ -38,6 +39,12 @@ export interface BackendChoice {
   tokensPerSecond: number
   /** One line each, e.g. `webgpu: software adapter, runs on the CPU, not measured`. */
   measurements: { backend: Backend; tokensPerSecond: number | null; note: string }[]
+}
+
+/** The backend in use. */
+export interface CurrentBackend extends BackendChoice {
+  /** The backend before it, which was lost again and again; then `measurements` did not choose this one. */
+  fellBackFrom?: Backend
 }
 
 export interface SwarmView {
@@ -51,7 +58,7 @@ export interface SwarmView {
   /** Last time anything arrived, for "as of". */
   asOf: number | null
   run: RunView | null
-  backend: BackendChoice | null
+  backend: CurrentBackend | null
   me: {
     name: string | null
     /** Totals over all visits, from the coordinator, plus what happened since. */

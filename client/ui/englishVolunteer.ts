@@ -118,6 +118,8 @@ const states = {
     word: 'Restarting',
     text: (hardware: string, restarts: string) =>
       `The ${hardware} stopped responding. Restarting it (number ${restarts}); some steps may be repeated.`,
+    next: (backend: string, next: string) =>
+      `${backend} stopped responding again. Going on with ${next}; some steps may be repeated.`,
   },
   'other-tab': {
     word: 'Other tab',
@@ -203,6 +205,8 @@ const running = {
   contributionsNote: 'accepted',
   backend: 'Trains with',
   why: 'Why this one',
+  fellBack: (from: string, to: string) =>
+    `${from} kept stopping, so this tab now trains with ${to}, which may be slower. Nothing you sent is lost. To try ${from} again, press Stop and start again.`,
   measured: (backend: string, rate: string, note: string) =>
     `${backend}: ${rate}${note === '' ? '' : `, ${note}`}`,
   notMeasured: (backend: string, note: string) => `${backend}: ${note === '' ? 'not measured' : note}`,

@@ -17,6 +17,7 @@ function stageOf(state: SwarmState): number | null {
     case 'training':
       return 1
     case 'paused':
+    case 'engine-lost':
       return state.heldLease ? 1 : null
     case 'sending':
       return 2
@@ -78,6 +79,8 @@ function barOf(state: SwarmState): [value: number, max: number, text: string] {
       return [state.doneBytes, state.totalBytes, words.sendLabel(bytesOf(state.doneBytes, state.totalBytes))]
     case 'checking':
       return [1, 1, words.stages[3] ?? '']
+    case 'engine-lost':
+      return [0, 1, strings.volunteer.states['engine-lost'].word]
     default:
       return [0, 1, strings.volunteer.states.paused.word]
   }

@@ -20,6 +20,7 @@ interface WorkProps {
 
 export function Work({ view, told, controls }: WorkProps) {
   const words = strings.volunteer.running
+  const { backend } = view
   const stale = !view.connected && view.asOf !== null && view.state.kind !== 'stopped'
   return (
     <div class="work">
@@ -28,6 +29,13 @@ export function Work({ view, told, controls }: WorkProps) {
       {stale && (
         <Notice tone="warn" icon="offline">
           <p>{words.stale(clock(view.asOf))}</p>
+        </Notice>
+      )}
+      {backend?.fellBackFrom !== undefined && (
+        <Notice tone="warn" icon="late">
+          <p data-testid="fell-back">
+            {words.fellBack(strings.backend[backend.fellBackFrom], strings.backend[backend.backend])}
+          </p>
         </Notice>
       )}
       <div class="work-mine">

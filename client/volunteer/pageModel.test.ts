@@ -48,6 +48,24 @@ describe('which buttons work', () => {
     const can = enabledControls(fakeView({ contributing: true, state: { kind: 'paused', heldLease: false } }))
     expect(can).toEqual({ start: false, pause: false, resume: true, finish: false, stop: true })
   })
+  it('is Pause, Finish and Stop while a lost engine restarts for work in hand', () => {
+    const state = {
+      kind: 'engine-lost',
+      backend: 'webgpu',
+      next: 'wasm',
+      restarts: 2,
+      heldLease: true,
+    } as const
+    const view = fakeView({ contributing: true, state })
+    expect(enabledControls(view)).toEqual({
+      start: false,
+      pause: true,
+      resume: false,
+      finish: true,
+      stop: true,
+    })
+    expect(lostWork(view)).toBe('finished work')
+  })
   it('lets a wish to finish be taken back while waiting', () => {
     const state = { kind: 'waiting', reason: 'merging' } as const
     expect(enabledControls(fakeView({ contributing: true, state })).finish).toBe(false)

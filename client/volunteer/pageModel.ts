@@ -22,7 +22,7 @@ export function enabledControls(view: SwarmView): Enabled {
   const cannotTrain = kind === 'insecure' || kind === 'unsupported' || kind === 'removed'
   const active = view.contributing && !cannotTrain
   const inRound = kind === 'training' || kind === 'sending' || kind === 'checking'
-  const holdsWork = kind === 'paused' && view.state.heldLease
+  const holdsWork = 'heldLease' in view.state && view.state.heldLease
   return {
     start: !view.contributing && !cannotTrain,
     pause: active && kind !== 'paused',
@@ -40,7 +40,7 @@ export function lostWork({ state, run }: SwarmView): string | null {
     const milliseconds = (state.step * tokensPerStep(run.config) * 1_000) / state.tokensPerSecond
     return words.stopWorkTime(state.step, duration(milliseconds))
   }
-  if (state.kind === 'paused' && state.heldLease) return words.stopWork
+  if ('heldLease' in state && state.heldLease) return words.stopWork
   return state.kind === 'sending' || state.kind === 'checking' ? words.stopWork : null
 }
 

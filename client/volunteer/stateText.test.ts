@@ -40,7 +40,7 @@ const EVERY: { [K in SwarmState['kind']]: Extract<SwarmState, { kind: K }> } = {
   paused: { kind: 'paused', heldLease: true },
   stopped: { kind: 'stopped', contributions: 2, tokens: 102_400 },
   removed: { kind: 'removed', reason: 'spam' },
-  'engine-lost': { kind: 'engine-lost', restarts: 1 },
+  'engine-lost': { kind: 'engine-lost', backend: 'webgpu', next: 'webgpu', restarts: 1, heldLease: true },
   'other-tab': { kind: 'other-tab' },
   failed: { kind: 'failed', code: 'engine/not-finite', message: 'The loss is no number.' },
 }
@@ -139,5 +139,19 @@ describe('what is worth announcing', () => {
     expect(key(training)).not.toBe(key({ ...training, round: 4 }))
     expect(key(EVERY.waiting)).not.toBe(key({ kind: 'waiting', reason: 'merging' }))
     expect(stateKey({ state: training, finishing: true })).not.toBe(key(training))
+  })
+})
+
+describe('a lost engine', () => {
+  const lost = EVERY['engine-lost']
+  it('is counted while it restarts', () => {
+    expect(tellState(lost, scene()).text).toBe(
+      'The GPU stopped responding. Restarting it (number 1); some steps may be repeated.',
+    )
+  })
+  it('names what takes its place', () => {
+    expect(tellState({ ...lost, restarts: 2, next: 'wasm' }, scene({ backend: 'wasm' })).text).toBe(
+      'WebGPU stopped responding again. Going on with Wasm; some steps may be repeated.',
+    )
   })
 })

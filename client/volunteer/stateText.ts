@@ -180,6 +180,16 @@ function pausedText(heldLease: boolean, deadlineAt: number | null): string {
   return deadlineAt === null ? paused.heldOpen : paused.held(clock(deadlineAt))
 }
 
+function engineLostText({
+  backend,
+  next,
+  restarts,
+}: Extract<SwarmState, { kind: 'engine-lost' }>): StateText {
+  const { word, ...texts } = words.states['engine-lost']
+  if (next === backend) return tell('late', word, texts.text(strings.hardware[backend], integer(restarts)))
+  return tell('late', word, texts.next(strings.backend[backend], strings.backend[next]))
+}
+
 export function tellState(state: SwarmState, scene: Scene): StateText {
   const { states } = words
   switch (state.kind) {
@@ -224,10 +234,8 @@ export function tellState(state: SwarmState, scene: Scene): StateText {
     }
     case 'removed':
       return tellUrgently('refused', states.removed.word, states.removed.text(state.reason))
-    case 'engine-lost': {
-      const { word, text } = states['engine-lost']
-      return tell('late', word, text(deviceWord(scene.backend), integer(state.restarts)))
-    }
+    case 'engine-lost':
+      return engineLostText(state)
     case 'other-tab':
       return tell('offline', states['other-tab'].word, states['other-tab'].text)
     case 'failed':
