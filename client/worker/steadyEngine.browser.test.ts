@@ -66,7 +66,7 @@ function expectSame(state: State, expected: State): void {
 /** Which of the two events of a death arrives first is the browser's choice. */
 const destroyed = expect.stringMatching(/^The GPU device (was lost \(destroyed\)|did not hand over)/)
 
-test('a device destroyed in mid-job, and two more in the next one: both end as if undisturbed, the last on wasm', async () => {
+test('S1, S2, S4: a device destroyed in mid-job, and two more in the next one: both end as if undisturbed, the last on wasm', async () => {
   const calm = await open('webgpu')
   const { meanLoss } = await calm.engine.train(JOB)
   const expected = await stateOf(calm.engine)
@@ -93,7 +93,7 @@ test('a device destroyed in mid-job, and two more in the next one: both end as i
   expectSame(await stateOf(engine), expected)
 })
 
-test('work that the GPU refuses ends the Worker too, and the next one has all that was kept', async () => {
+test('S1, S3: work that the GPU refuses ends the Worker too, and the next one has all that was kept', async () => {
   const { engine, events } = await open('webgpu')
   await engine.train({ ...JOB, steps: 2, sequences: JOB.sequences.subarray(0, 2 * 2 * 8) })
   const [before, bytes] = [await stateOf(engine), await engine.contribution('f16')]

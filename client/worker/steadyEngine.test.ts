@@ -174,7 +174,7 @@ const turns = async (count: number) => {
 }
 
 describe('a loss in mid-job', () => {
-  test('is survived from the last snapshot on, with base, parameters and moments in the new Worker', async () => {
+  test('S1, S2: is survived from the last snapshot on, with base, parameters and moments in the new Worker', async () => {
     const { ready, calls, events, engines } = world({ atStep: 5 })
     const engine = await ready()
     const progress: TrainProgress[] = []
@@ -208,7 +208,7 @@ describe('a loss in mid-job', () => {
     expect(progress.every(({ steps }) => steps === 6)).toBe(true)
   })
 
-  test('before the first snapshot starts the job again, from the parameters as they were set', async () => {
+  test('S2: before the first snapshot starts the job again, from the parameters as they were set', async () => {
     const { ready, calls } = world({ atStep: 1 })
     const engine = await ready()
     await engine.setOptimiserState({
@@ -221,7 +221,7 @@ describe('a loss in mid-job', () => {
     expect(await engine.getParameters()).toEqual(Float32Array.of(AFTER_JOB))
   })
 
-  test('twice falls back to the next backend, which goes on from the second snapshot', async () => {
+  test('S4, S6: twice falls back to the next backend, which goes on from the second snapshot', async () => {
     const { ready, events, calls, waits } = world({ atStep: 2 }, { atStep: 5 })
     const engine = await ready()
     expect(await engine.train(JOB)).toEqual(DONE)
@@ -243,7 +243,7 @@ describe('a loss in mid-job', () => {
     expect(waits[1]).toBeGreaterThan(waits[0] ?? Number.NaN) // at least 750 ms after at most 500
   })
 
-  test('while the end of the job is read repeats what came after the last snapshot', async () => {
+  test('S2: while the end of the job is read repeats what came after the last snapshot', async () => {
     const { ready, calls } = world({ at: 'getParameters' })
     const engine = await ready()
     expect(await engine.train(JOB)).toEqual(DONE)
@@ -251,7 +251,7 @@ describe('a loss in mid-job', () => {
     expect(await engine.getParameters()).toEqual(Float32Array.of(AFTER_JOB))
   })
 
-  test('hands the caller snapshots that count from the beginning', async () => {
+  test('S2: hands the caller snapshots that count from the beginning', async () => {
     const { ready } = world({ atStep: 3 })
     const engine = await ready()
     const seen: number[] = []
@@ -260,7 +260,7 @@ describe('a loss in mid-job', () => {
   })
 })
 
-test('a completed job starts the count again', async () => {
+test('S4: a completed job starts the count again', async () => {
   const { ready, events } = world({ atStep: 5 }, { at: 'evaluate' }, { at: 'evaluate' })
   const engine = await ready()
   await engine.train(JOB)
@@ -273,7 +273,7 @@ test('a completed job starts the count again', async () => {
   ])
 })
 
-test('a contribution asked for after the job is answered by the next Worker', async () => {
+test('S3: a contribution asked for after the job is answered by the next Worker', async () => {
   const { ready, calls } = world({ at: 'contribution' })
   const engine = await ready()
   const short = { ...JOB, steps: 2, sequences: JOB.sequences.subarray(0, 2 * PER_STEP) }
@@ -290,7 +290,7 @@ test('a contribution asked for after the job is answered by the next Worker', as
   ])
 })
 
-test('a loss while idle is made good without being asked', async () => {
+test('S1: a loss while idle is made good without being asked', async () => {
   const { ready, engines, events, calls } = world()
   await ready()
   engines[0]?.die(lossOf(0))
@@ -309,7 +309,7 @@ describe('a button pressed while it restarts', () => {
     return { ...all, engine, job }
   }
 
-  test('pause holds for the new Worker until resume', async () => {
+  test('S7: pause holds for the new Worker until resume', async () => {
     const { engine, job, calls } = await duringRestart()
     await engine.pause()
     await turns(20)
@@ -326,7 +326,7 @@ describe('a button pressed while it restarts', () => {
     expect(await job).toEqual(DONE)
   })
 
-  test('pause and resume cancel out', async () => {
+  test('S7: pause and resume cancel out', async () => {
     const { engine, job, calls } = await duringRestart()
     await engine.pause()
     await engine.resume()
@@ -334,7 +334,7 @@ describe('a button pressed while it restarts', () => {
     expect(calls).not.toContain('pause')
   })
 
-  test('stop ends the job with what the snapshot holds', async () => {
+  test('S7: stop ends the job with what the snapshot holds', async () => {
     const { engine, job, calls } = await duringRestart()
     await engine.stop()
     expect(await job).toEqual({ steps: 2, tokens: 28, meanLoss: 100.5, seconds: 2 })
@@ -343,7 +343,7 @@ describe('a button pressed while it restarts', () => {
     expect((await engine.train(JOB)).steps).toBe(6) // the stop was the other job's
   })
 
-  test('terminate ends the wait and every call', async () => {
+  test('S6: terminate ends the wait and every call', async () => {
     const { engine, job, calls } = await duringRestart()
     engine.terminate()
     await expect(job).rejects.toMatchObject({ code: 'engine/device-lost' })
@@ -354,7 +354,7 @@ describe('a button pressed while it restarts', () => {
 })
 
 describe('no way on', () => {
-  test('after the last candidate’s second loss every call rejects with its reason, and ended tells it', async () => {
+  test('S5: after the last candidate’s second loss every call rejects with its reason, and ended tells it', async () => {
     const { ready, events } = world({ atStep: 1 }, { atStep: 2 }, { atStep: 3 }, { atStep: 4 })
     const engine = await ready()
     await expect(engine.train(JOB)).rejects.toMatchObject({
@@ -366,7 +366,7 @@ describe('no way on', () => {
     expect(events.filter(({ kind }) => kind === 'fell-back')).toHaveLength(1)
   })
 
-  test('a backend that does not start again counts as lost again', async () => {
+  test('S4: a backend that does not start again counts as lost again', async () => {
     const { ready, events } = world({ atStep: 1 }, { at: 'start' })
     const engine = await ready()
     expect(await engine.train(JOB)).toEqual(DONE)
@@ -374,7 +374,7 @@ describe('no way on', () => {
     expect(engine.backend).toBe('wasm')
   })
 
-  test('a first start that fails on every candidate rejects with the last reason', async () => {
+  test('S5: a first start that fails on every candidate rejects with the last reason', async () => {
     const { open } = world({ at: 'start' }, { at: 'start' }, { at: 'start' }, { at: 'start' })
     await expect(open()).rejects.toMatchObject({
       code: 'engine/backend-missing',
@@ -382,7 +382,7 @@ describe('no way on', () => {
     })
   })
 
-  test('an aborted start rejects with the signal’s reason', async () => {
+  test('S6: an aborted start rejects with the signal’s reason', async () => {
     const { open } = world({ at: 'start' })
     const abort = new AbortController()
     const start = open(['webgpu'], abort.signal)
@@ -391,7 +391,7 @@ describe('no way on', () => {
   })
 })
 
-test('other errors pass through and end no Worker', async () => {
+test('S8: other errors pass through and end no Worker', async () => {
   const { ready, calls, events } = world()
   const engine = await ready()
   const running = engine.train(JOB)
@@ -406,7 +406,7 @@ test('other errors pass through and end no Worker', async () => {
   expect(calls.filter((call) => call.startsWith('start'))).toHaveLength(1)
 })
 
-test('a fragment is kept as part of the whole, and is not the base', async () => {
+test('S1: a fragment is kept as part of the whole, and is not the base', async () => {
   const { open, engines, calls } = world()
   const engine = await open()
   await engine.setParameters(new Float32Array(parameterCount(TINY)))

@@ -2,7 +2,7 @@
  * An engine that outlives its Worker. When the device is lost, a new Worker starts, gets back what is kept here on
  * the page, and goes on from the last snapshot of the job under way; after repeated loss on the next backend. What it
  * is not: it does not choose backends (chooseBackend.ts does), survives no other error than `engine/device-lost`, and
- * does not notice an engine that hangs in silence. One loss of one Worker is engineClient.ts's business.
+ * does not notice an engine that hangs in silence. One Worker's death is engineClient.ts's business; rules: RULES.md.
  */
 import type { CodecName } from '../../shared/codec/codec.ts'
 import {
