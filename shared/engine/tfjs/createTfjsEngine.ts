@@ -19,7 +19,8 @@ import { plainKernels } from './plainKernels.ts'
 import type { Replica } from './replica.ts'
 import { train } from './train.ts'
 
-const OPTIMISERS: Record<Backend, (layout: readonly ParameterEntry[]) => Optimiser> = {
+/** The best implementation of AdamW on each backend. */
+export const OPTIMISERS: Record<Backend, (layout: readonly ParameterEntry[]) => Optimiser> = {
   wasm: heapAdamW,
   webgpu: gpuAdamW,
   webgl: deviceAdamW,
