@@ -47,7 +47,8 @@ export class Board {
     const before = this.view.value.state
     this.patch({ state })
     this.#onState(state)
-    if (before.kind !== state.kind) this.log(logLine(state))
+    const line = before.kind === state.kind ? null : logLine(state)
+    if (line !== null) this.log(line)
   }
 
   patch(change: Partial<SwarmView>): void {
@@ -95,8 +96,11 @@ function firstView(): SwarmView {
   }
 }
 
-function logLine(state: SwarmState): string {
+/** Null where the cause, logged already, says it all. */
+function logLine(state: SwarmState): string | null {
   switch (state.kind) {
+    case 'engine-lost':
+      return null
     case 'waiting':
       return `Waiting: ${state.reason}.`
     case 'training':
