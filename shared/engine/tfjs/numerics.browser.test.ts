@@ -1,0 +1,20 @@
+import { browserWasmPaths } from './browserWasmPaths.ts'
+import { numerics } from './numerics.ts'
+
+const wasmPaths = browserWasmPaths
+numerics('wasm in Chromium', { backend: 'wasm', wasmPaths })
+numerics('webgl in Chromium', { backend: 'webgl' })
+
+const inNode = 'slow on SwiftShader; numericsDawn.test.ts runs it in Node, with the same shaders'
+numerics('webgpu in Chromium', {
+  backend: 'webgpu',
+  skip: {
+    'odd sizes and a prime vocabulary': inNode,
+    'a batch in micro-batches': inNode,
+    'one sequence of one token': inNode,
+    'a vocabulary of 32,768': inNode,
+    'attention alone': inNode,
+    'more than 65,535 rows of attention scores':
+      'minutes on SwiftShader, nearly all in the LayerNorms; attention alone is compared in Node',
+  },
+})

@@ -1,0 +1,278 @@
+/**
+ * Numeric proof of the TensorFlow.js engine, as tests: `numerics(name, host)` compares logits, loss, the gradient of
+ * every tensor and the parameters after twenty steps with the f64 reference, at sizes where a backend may be wrong in
+ * its own way. What an engine does besides computing is ../contract.ts's; memory and parts are tfjsContract.ts's.
+ */
+import * as tf from '@tensorflow/tfjs-core'
+import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest'
+import type { ModelConfig } from '../../model/config.ts'
+import { initialParameters } from '../../model/initial.ts'
+import { parameterCount, parameterLayout } from '../../model/layout.ts'
+import { randomFrom } from '../../model/random.ts'
+import { randomSequences } from '../contract.ts'
+import type { Backend, Engine, TrainJob } from '../engine.ts'
+import { referenceClip, referenceGradient, referenceLogits, referenceTrain } from '../reference.ts'
+import { attend, attendBackward, type Matrix, matrix } from '../referenceMatrix.ts'
+import { attention, attentionBackward, causalMask } from './attention.ts'
+import { openBackend, type WasmPaths } from './backend.ts'
+import { createTfjsEngine } from './createTfjsEngine.ts'
+import { heapKernels } from './heapKernels.ts'
+import type { Heads } from './kernels.ts'
+import { disposeConstants, hiddenStates, makeConstants } from './model.ts'
+import { named } from './parameters.ts'
+import { plainKernels } from './plainKernels.ts'
+
+/**
+ * Bounds on the relative distance ‖got − wanted‖/‖wanted‖, about seven times the largest error that was measured on
+ * any backend: 9e-7 in logits, 4e-7 in the loss, 3e-6 in the gradient of a tensor, which is f32's 6e-8 through two
+ * passes of sums. A GPU may err by a few units in the last place of exp and rsqrt; a wrong sign, a missing term or a
+ * misplaced row is off by 1e-2 and more, a missing z-loss by 1e-3.
+ */
+const TOLERANCE = { logits: 6e-6, loss: 2e-6, gradient: 2e-5 }
+/**
+ * The same for θ₂₀ − θ₀, measured at 8e-6. Looser, because Adam divides by √v: where a gradient is no larger than the
+ * noise of its f32 sum, the direction of its update is noise at full size, and twenty steps add up and feed back.
+ */
+const MOVEMENT_TOLERANCE = 6e-5
+/**
+ * For sums over 65,600 tokens in f32. The tokens are random, so most of what they add cancels, and what is left is a
+ * hundred times smaller than what was rounded: measured 1.4e-4 on webgl and wasm, 2e-5 on webgpu. For the same reason
+ * one wrong row is seen: it is off by about 1/√65,600 = 4e-3.
+ */
+const LONG_SUM_TOLERANCE = 7e-4
+
+interface Case {
+  readonly config: ModelConfig
+  /** Sequences in a batch. */
+  readonly batchSize: number
+  readonly microBatch?: number
+  /** Of loss and gradients, where it is not TOLERANCE. */
+  readonly tolerance?: number
+}
+
+/** Logits, a training pass and a training of twenty steps are compared at these. */
+const SHAPES = {
+  'sizes in multiples of 32': {
+    config: { vocabSize: 128, layers: 2, heads: 1, dModel: 32, headDim: 32, hidden: 128, sequenceLength: 32 },
+    batchSize: 1,
+  },
+  // No size is a multiple of 4: no fast path of a matrix product fits, and every tile has an edge.
+  'odd sizes and a prime vocabulary': {
+    config: { vocabSize: 53, layers: 2, heads: 3, dModel: 30, headDim: 10, hidden: 37, sequenceLength: 21 },
+    batchSize: 2,
+  },
+} as const satisfies Record<string, Case>
+
+/** A training pass is compared at these. */
+const PASSES = {
+  'a batch in micro-batches': { ...SHAPES['odd sizes and a prime vocabulary'], microBatch: 1 },
+  'one sequence of one token': {
+    config: { vocabSize: 31, layers: 2, heads: 3, dModel: 24, headDim: 8, hidden: 64, sequenceLength: 1 },
+    batchSize: 1,
+  },
+  'a vocabulary of 32,768': {
+    config: { vocabSize: 32_768, layers: 1, heads: 1, dModel: 8, headDim: 8, hidden: 64, sequenceLength: 9 },
+    batchSize: 1,
+  },
+  // 65,792 rows of scores: one webgpu softmax gets 65,535 right (defects.browser.test.ts).
+  'more than 65,535 rows of attention scores': {
+    config: { vocabSize: 7, layers: 1, heads: 16, dModel: 64, headDim: 4, hidden: 5, sequenceLength: 16 },
+    batchSize: 257,
+  },
+  // 65,600 tokens, for the same reason; no block, to have the time for it.
+  'more than 65,535 rows of logits': {
+    config: { vocabSize: 7, layers: 0, heads: 1, dModel: 4, headDim: 4, hidden: 5, sequenceLength: 8 },
+    batchSize: 8_200,
+    tolerance: LONG_SUM_TOLERANCE,
+  },
+} satisfies Record<string, Case>
+
+/** Attention alone at as many rows: 4,100 heads of 16 positions. */
+const ATTENTION = { heads: 4_100, length: 16, dim: 4 }
+
+const STEPS = 20
+/** SwiftShader on a busy machine. */
+const TIMEOUT = 240_000
+
+/** Where the tests run. */
+export interface Host {
+  readonly backend: Backend
+  /** Read for wasm only. */
+  readonly wasmPaths?: WasmPaths
+  /** What is not run here, each with its reason; of a shape only its twenty steps are left out. */
+  readonly skip?: Partial<Record<keyof typeof SHAPES | keyof typeof PASSES | 'attention alone', string>>
+}
+
+export function numerics(name: string, { backend, wasmPaths, skip = {} }: Host): void {
+  const open = (config: ModelConfig) => createTfjsEngine({ backend, config, wasmPaths })
+  const skipIfAsked = (label: keyof typeof skip, context: TestContext) =>
+    context.skip(skip[label] !== undefined, skip[label])
+
+  describe(`the numbers of ${name}`, { timeout: TIMEOUT }, () => {
+    for (const [label, shape] of entriesOf(SHAPES)) {
+      describe(label, () => {
+        const { config } = shape
+        let engine: Engine
+        beforeAll(async () => {
+          engine = await open(config)
+        }, TIMEOUT)
+        afterAll(() => engine.dispose())
+
+        test('logits', async () => {
+          const ids = Array.from(
+            jobOf(shape, 1).sequences.subarray(0, shape.batchSize * config.sequenceLength),
+          )
+          const got = await logits(backend, config, ids)
+          const wanted = referenceLogits(config, startOf(config), ids)
+          expect(distance(got, wanted)).toBeLessThan(TOLERANCE.logits)
+        })
+
+        test('loss and every gradient', () => expectPass(engine, shape))
+
+        test(`parameters after ${STEPS} steps`, async (context) => {
+          skipIfAsked(label, context)
+          const job = jobOf(shape, STEPS)
+          reset(engine)
+          const { meanLoss } = await engine.train(job)
+          const wanted = referenceTrain(config, startOf(config), job)
+          const meanWanted = wanted.losses.reduce((sum, loss) => sum + loss) / STEPS
+          expect(Math.abs(meanLoss / meanWanted - 1)).toBeLessThan(TOLERANCE.loss)
+          const moved = minus(await engine.getParameters(), startOf(config))
+          const wantedMove = minus(wanted.parameters, startOf(config))
+          expect(distance(moved, wantedMove)).toBeLessThan(MOVEMENT_TOLERANCE)
+        })
+      })
+    }
+
+    test('attention alone over more than 65,535 rows', async (context) => {
+      skipIfAsked('attention alone', context)
+      await expectAttention(backend, wasmPaths)
+    })
+
+    for (const [label, pass] of entriesOf(PASSES)) {
+      test(label, async (context) => {
+        skipIfAsked(label, context)
+        const engine = await open(pass.config)
+        try {
+          await expectPass(engine, pass)
+        } finally {
+          engine.dispose()
+        }
+      })
+    }
+  })
+}
+
+/** The first step's loss and gradients; from zero moments, the first moment is a tenth of the clipped gradient. */
+async function expectPass(engine: Engine, pass: Case): Promise<void> {
+  const { config, tolerance } = pass
+  const job = jobOf(pass, 1)
+  reset(engine)
+  const { meanLoss } = await engine.train(job)
+  const { firstMoment } = await engine.getOptimiserState()
+  const { loss, gradient } = referenceGradient(config, startOf(config), job.sequences)
+  expect(Math.abs(meanLoss / loss - 1)).toBeLessThan(tolerance ?? TOLERANCE.loss)
+  const factor = 0.1 * referenceClip(gradient)
+  const wanted = gradient.map((g) => factor * g)
+  const errors = parameterLayout(config).map(({ name, offset, size }) => {
+    const part = (all: Float32Array | Float64Array) => all.subarray(offset, offset + size)
+    // A gradient that is zero by nature (queries where there is one key) is measured by the whole one.
+    const scale = length(part(wanted)) || length(wanted)
+    return { name, error: length(minus(part(firstMoment), part(wanted))) / scale }
+  })
+  // Not `>`: an error that is no number is one, too.
+  expect(errors.filter(({ error }) => !(error < (tolerance ?? TOLERANCE.gradient)))).toEqual([])
+}
+
+/** Every row counts: one wrong row among 65,600 is off by 4e-3. */
+async function expectAttention(backend: Backend, wasmPaths?: WasmPaths): Promise<void> {
+  const { heads, length: T, dim } = ATTENTION
+  const [q, k, v, dOut] = ['q', 'k', 'v', 'dOut'].map((seed) => {
+    const uniform = randomFrom(seed)
+    return matrix(
+      heads * T,
+      dim,
+      Float64Array.from({ length: heads * T * dim }, () => 4 * uniform() - 2),
+    )
+  }) as [Matrix, Matrix, Matrix, Matrix] // as many as seeds
+  const { merged, probabilities } = attend(q, k, v, 1, T) // each head a sequence of its own
+  const slopes = attendBackward(dOut, q, k, v, probabilities, 1, T)
+  const wanted = [merged, slopes.dq, slopes.dk, slopes.dv]
+
+  const open = await openBackend(backend, wasmPaths)
+  open.use()
+  const kernels = backend === 'wasm' ? heapKernels : plainKernels
+  const got = tf.tidy(() => {
+    const toTensor = ({ values }: Matrix) => tf.tensor3d(Float32Array.from(values), [heads, T, dim])
+    const scale = 1 / Math.sqrt(dim) // the engine's queries carry it
+    const inputs: Heads = [tf.mul(toTensor(q), scale), toTensor(k), toTensor(v)]
+    const mask = causalMask(T)
+    const { out, probabilities: kept } = attention(kernels, inputs, mask)
+    const [dq, dk, dv] = attentionBackward(kernels, toTensor(dOut), inputs, mask, kept)
+    return [out, tf.mul<tf.Tensor3D>(dq, scale), dk, dv]
+  })
+  for (const [i, { values }] of wanted.entries()) {
+    expect(distance((await got[i]?.data<'float32'>()) ?? new Float32Array(), values)).toBeLessThan(
+      TOLERANCE.gradient,
+    )
+  }
+  tf.dispose(got)
+}
+
+/** [ids, V]; the engine has no method for them, so they are put together from its parts as infer.ts does. */
+async function logits(backend: Backend, config: ModelConfig, ids: readonly number[]): Promise<Float32Array> {
+  const open = await openBackend(backend)
+  open.use()
+  const constants = makeConstants(config, backend === 'wasm' ? heapKernels : plainKernels)
+  const start = startOf(config)
+  const all = tf.tidy(() => {
+    const tensors = parameterLayout(config).map(({ shape, offset, size }) =>
+      tf.tensor(start.slice(offset, offset + size), [...shape], 'float32'),
+    )
+    const hidden = hiddenStates(tensors, tf.tensor1d([...ids], 'int32'), constants) // [N, d]
+    return constants.kernels.productWithTransposed(hidden, named(tensors, config).embedding) // [N, V]
+  })
+  const values = await all.data<'float32'>()
+  all.dispose()
+  disposeConstants(constants)
+  return values
+}
+
+/** Matrices with deviation 0.2 instead of 0.02 and gains between 0.5 and 2: nothing is near its linear beginning. */
+function startOf(config: ModelConfig): Float32Array<ArrayBuffer> {
+  const uniform = randomFrom('gains')
+  return initialParameters(config, 'numerics').map((value) =>
+    value === 1 ? 0.5 + 1.5 * uniform() : value * 10,
+  )
+}
+
+/** Through the warm-up and past the peak of the schedule. */
+function jobOf({ config, batchSize, microBatch }: Case, steps: number): TrainJob {
+  const sequences = randomSequences(config, steps * batchSize, 'numerics')
+  const schedule = { firstStep: 0, totalSteps: 2 * STEPS, peakLearningRate: 3e-3 }
+  return { sequences, steps, batchSize, microBatch, ...schedule }
+}
+
+function reset(engine: Engine): void {
+  const zeros = () => new Float32Array(parameterCount(engine.config))
+  engine.setParameters(startOf(engine.config))
+  engine.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
+}
+
+type Numbers = Float32Array | Float64Array
+
+const distance = (got: Numbers, wanted: Numbers) => length(minus(got, wanted)) / length(wanted)
+
+const minus = (a: Numbers, b: Numbers) => {
+  if (a.length !== b.length) throw new Error(`internal: ${a.length} numbers against ${b.length}`)
+  return Float64Array.from(a, (value, i) => value - (b[i] as number)) // as long as a
+}
+
+function length(x: Numbers): number {
+  let squares = 0
+  for (const value of x) squares += value * value
+  return Math.sqrt(squares)
+}
+
+/** Object.entries, whose type forgets the keys of a record that has no others. */
+const entriesOf = <Key extends string>(record: Record<Key, Case>) => Object.entries(record) as [Key, Case][]
