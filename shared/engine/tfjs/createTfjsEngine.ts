@@ -10,9 +10,11 @@ import { openBackend, type WasmPaths } from './backend.ts'
 import { badJob, checkJob, checkLength, checkRanges } from './checks.ts'
 import { deviceAdamW } from './deviceAdamW.ts'
 import { gpuAdamW } from './gpuAdamW.ts'
+import { gpuKernels } from './gpuKernels.ts'
 import { heapAdamW } from './heapAdamW.ts'
 import { heapKernels } from './heapKernels.ts'
 import { evaluate, generate } from './infer.ts'
+import type { Kernels } from './kernels.ts'
 import { disposeConstants, makeConstants } from './model.ts'
 import { makePace } from './pace.ts'
 import { plainKernels } from './plainKernels.ts'
@@ -24,6 +26,12 @@ export const OPTIMISERS: Record<Backend, (layout: readonly ParameterEntry[]) => 
   wasm: heapAdamW,
   webgpu: gpuAdamW,
   webgl: deviceAdamW,
+}
+
+export const KERNELS: Record<Backend, Kernels> = {
+  wasm: heapKernels,
+  webgpu: gpuKernels,
+  webgl: plainKernels,
 }
 
 export interface TfjsEngineOptions {
@@ -45,8 +53,7 @@ export async function createTfjsEngine(options: TfjsEngineOptions): Promise<Engi
   const open = await openBackend(backend, wasmPaths)
   const optimiser = OPTIMISERS[backend](parameterLayout(config))
   const whole = [{ offset: 0, size: optimiser.size }]
-  const kernels = backend === 'wasm' ? heapKernels : plainKernels
-  const constants = makeConstants(config, kernels, recomputesBlocks ? 0 : undefined)
+  const constants = makeConstants(config, KERNELS[backend], recomputesBlocks ? 0 : undefined)
   const replica: Replica = { config, open, optimiser, constants }
   const pace = makePace()
   void open.lost.then(pace.stop)

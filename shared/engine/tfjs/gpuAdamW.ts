@@ -1,6 +1,6 @@
 /**
  * AdamW for WebGPU in WGSL of our own, in place on the buffers of the backend's tensors and in its command encoder:
- * three passes over the gradients (squares summed in parts, one norm, update) and no tensor made, where operations would
+ * the gradients' squares summed in parts, one norm, one update a tensor, and no tensor made, where operations would
  * make sixteen for every parameter. Deterministic: every sum has a fixed order. adamw.ts has the recipe.
  */
 import * as tf from '@tensorflow/tfjs-core'
@@ -16,65 +16,56 @@ import {
   type UpdateNumbers,
   updateNumbers,
 } from './adamw.ts'
-import { gpu, newBuffer, readBuffers } from './gpuMemory.ts'
+import { dispatch, gpu, newBuffer, pipeline, readBuffers } from './gpuMemory.ts'
 
-const THREADS = 256
-/** Workgroups for one tensor at most; each thread then takes several elements. */
-const MOST_GROUPS = 1_024
-/** Elements summed by a workgroup at least. */
-const SUMMED_BY_GROUP = 4_096
-/** Parts of the sum of squares that one tensor may have. */
-const MOST_PARTS = 64
+const THREADS = 64
+/** Workgroups that update one tensor at most; each thread then takes several elements. */
+const MOST_GROUPS = 16_384
+/** Parts of one tensor's sum of squares; each is a thread's, over every so-many-th element. */
+const MOST_PARTS = 16_384
+/** What all parts are summed to before the last thread adds up. */
+const SUMS = 256
 
-const STEP_NUMBERS = /* wgsl */ `struct Step { keep: f32, rate: f32, unbias: f32 }`
+// No kernel has a barrier: a GPU that is a program on the CPU takes a millisecond for one.
 
-/** The squares of one gradient, summed by workgroup; \`place.x\` is the first part's index. */
+/** The squares of one gradient in `place.y` parts, the first of them at `place.x`. */
 const SUM_SQUARES = /* wgsl */ `
 @group(0) @binding(0) var<storage, read> gradient: array<f32>;
 @group(0) @binding(1) var<storage, read_write> parts: array<f32>;
 @group(0) @binding(2) var<uniform> place: vec4<u32>;
-var<workgroup> sums: array<f32, ${THREADS}>;
 @compute @workgroup_size(${THREADS})
-fn main(
-  @builtin(local_invocation_index) thread: u32,
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-) {
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= place.y) { return; }
   var sum = 0.0;
-  for (var i = group.x * ${THREADS}u + thread; i < arrayLength(&gradient); i += groups.x * ${THREADS}u) {
-    sum += gradient[i] * gradient[i];
-  }
-  sums[thread] = sum;
-  for (var half = ${THREADS / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half) { sums[thread] += sums[thread + half]; }
-  }
-  if (thread == 0u) { parts[place.x + group.x] = sums[0]; }
+  for (var i = id.x; i < arrayLength(&gradient); i += place.y) { sum += gradient[i] * gradient[i]; }
+  parts[place.x + id.x] = sum;
 }`
 
-/** All parts to the norm and the clipping factor. */
-const NORM = /* wgsl */ `
+const SUM_PARTS = /* wgsl */ `
 @group(0) @binding(0) var<storage, read> parts: array<f32>;
+@group(0) @binding(1) var<storage, read_write> sums: array<f32, ${SUMS}>;
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  var sum = 0.0;
+  for (var i = id.x; i < arrayLength(&parts); i += ${SUMS}u) { sum += parts[i]; }
+  sums[id.x] = sum;
+}`
+
+/** The norm and the clipping factor. */
+const NORM = /* wgsl */ `
+@group(0) @binding(0) var<storage, read> sums: array<f32, ${SUMS}>;
 @group(0) @binding(1) var<storage, read_write> norm: array<f32>;
 @group(0) @binding(2) var<storage, read_write> scale: array<f32>;
-var<workgroup> sums: array<f32, ${THREADS}>;
-@compute @workgroup_size(${THREADS})
-fn main(@builtin(local_invocation_index) thread: u32) {
+@compute @workgroup_size(1)
+fn main() {
   var sum = 0.0;
-  for (var i = thread; i < arrayLength(&parts); i += ${THREADS}u) { sum += parts[i]; }
-  sums[thread] = sum;
-  for (var half = ${THREADS / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half) { sums[thread] += sums[thread + half]; }
-  }
-  if (thread == 0u) {
-    norm[0] = sqrt(sums[0]);
-    scale[0] = min(1.0, ${LONGEST_GRADIENT} / (norm[0] + ${NORM_EPSILON}));
-  }
+  for (var i = 0u; i < ${SUMS}u; i++) { sum += sums[i]; }
+  norm[0] = sqrt(sum);
+  scale[0] = min(1.0, ${LONGEST_GRADIENT} / (norm[0] + ${NORM_EPSILON}));
 }`
 
 const UPDATE = /* wgsl */ `
-${STEP_NUMBERS}
+struct Step { keep: f32, rate: f32, unbias: f32 }
 @group(0) @binding(0) var<storage, read_write> parameter: array<f32>;
 @group(0) @binding(1) var<storage, read_write> first: array<f32>;
 @group(0) @binding(2) var<storage, read_write> second: array<f32>;
@@ -101,23 +92,29 @@ interface Slot {
   readonly tensor: tf.Tensor
   readonly first: GPUBuffer
   readonly second: GPUBuffer
-  /** Workgroups that sum its squares, and the index of the first part. */
+  /** Threads that sum its squares, and where their parts are: the first one's index and their number. */
   readonly parts: number
   readonly place: GPUBuffer
 }
 
 export function gpuAdamW(layout: readonly ParameterEntry[]): Optimiser {
   const { device } = gpu()
-  const pipelines = { sum: pipeline(SUM_SQUARES), norm: pipeline(NORM), update: pipeline(UPDATE) }
-  const partsOf = (size: number) => Math.min(MOST_PARTS, Math.ceil(size / SUMMED_BY_GROUP))
+  const pipelines = {
+    squares: pipeline(SUM_SQUARES),
+    parts: pipeline(SUM_PARTS),
+    norm: pipeline(NORM),
+    update: pipeline(UPDATE),
+  }
+  const partsOf = (size: number) => Math.min(MOST_PARTS, Math.ceil(size / THREADS))
   const parts = newBuffer(layout.reduce((sum, { size }) => sum + partsOf(size), 0))
-  const [scale, numbers] = [newBuffer(1), newBuffer(4, GPUBufferUsage.UNIFORM)]
+  const [sums, scale, numbers] = [newBuffer(SUMS), newBuffer(1), newBuffer(4, GPUBufferUsage.UNIFORM)]
   let begun = 0
   const slots = layout.map(({ shape, size }): Slot => {
     const place = newBuffer(4, GPUBufferUsage.UNIFORM)
-    device.queue.writeBuffer(place, 0, new Uint32Array([begun]))
+    device.queue.writeBuffer(place, 0, new Uint32Array([begun, partsOf(size)]))
     begun += partsOf(size)
     const tensor = tf.keep(gpu().newTensor([...shape]))
+    gpu().clear(tensor)
     return { tensor, first: newBuffer(size), second: newBuffer(size), parts: partsOf(size), place }
   })
   const whole = [{ offset: 0, size: layout.reduce((sum, entry) => sum + entry.size, 0) }]
@@ -147,12 +144,13 @@ export function gpuAdamW(layout: readonly ParameterEntry[]): Optimiser {
     step(gradients, learningRate, weightDecay) {
       writeNumbers(numbers, updateNumbers(learningRate, weightDecay, ++updates))
       const norm = gpu().newTensor<tf.Rank.R0>([])
-      gpu().record(gradients, (pass) => {
+      gpu().record([...gradients, norm], (pass) => {
         slots.forEach((slot, i) => {
           const gradient = gpu().bufferOf(gradients[i] as tf.Tensor) // one for every parameter
-          dispatch(pass, pipelines.sum, [gradient, parts, slot.place], slot.parts)
+          dispatch(pass, pipelines.squares, [gradient, parts, slot.place], Math.ceil(slot.parts / THREADS))
         })
-        dispatch(pass, pipelines.norm, [parts, gpu().bufferOf(norm), scale], 1)
+        dispatch(pass, pipelines.parts, [parts, sums], SUMS / THREADS)
+        dispatch(pass, pipelines.norm, [sums, gpu().bufferOf(norm), scale], 1)
         slots.forEach((slot, i) => {
           const { tensor, first, second } = slot
           const gradient = gpu().bufferOf(gradients[i] as tf.Tensor)
@@ -161,6 +159,7 @@ export function gpuAdamW(layout: readonly ParameterEntry[]): Optimiser {
           dispatch(pass, pipelines.update, buffers, groups)
         })
       })
+      gpu().flush() // before the next step's numbers are written
       return norm
     },
     setParameters: (values, ranges) => write(values, ranges, parameterBuffer),
@@ -179,7 +178,13 @@ export function gpuAdamW(layout: readonly ParameterEntry[]): Optimiser {
     dispose() {
       gpu().flush()
       tf.dispose(slots.map(({ tensor }) => tensor))
-      for (const buffer of [parts, scale, numbers, ...slots.flatMap((s) => [s.first, s.second, s.place])]) {
+      for (const buffer of [
+        parts,
+        sums,
+        scale,
+        numbers,
+        ...slots.flatMap((s) => [s.first, s.second, s.place]),
+      ]) {
         buffer.destroy()
       }
     },
@@ -188,29 +193,7 @@ export function gpuAdamW(layout: readonly ParameterEntry[]): Optimiser {
 
 const slotAt = (slots: readonly Slot[], index: number) => slots[index] as Slot // pieces are of the layout's tensors
 
-function pipeline(code: string): GPUComputePipeline {
-  const { device } = gpu()
-  return device.createComputePipeline({
-    layout: 'auto',
-    compute: { module: device.createShaderModule({ code }), entryPoint: 'main' },
-  })
-}
-
 function writeNumbers(buffer: GPUBuffer, { keep, rate, unbias }: UpdateNumbers): void {
   // Everything that reads the last step's numbers was submitted with that step.
   gpu().device.queue.writeBuffer(buffer, 0, new Float32Array([keep, rate, unbias]))
-}
-
-/** Buffers are bound in the order of their bindings. */
-function dispatch(
-  pass: GPUComputePassEncoder,
-  pipeline: GPUComputePipeline,
-  buffers: readonly GPUBuffer[],
-  groups: number,
-): void {
-  const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }))
-  const group = gpu().device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries })
-  pass.setPipeline(pipeline)
-  pass.setBindGroup(0, group)
-  pass.dispatchWorkgroups(groups)
 }

@@ -21,14 +21,16 @@ interface Backend {
 
 export interface Gpu {
   readonly device: GPUDevice
-  /** A new float32 tensor of zeros on the device. */
+  /** A new float32 tensor on the device with whatever an earlier one left in its buffer. */
   newTensor<R extends tf.Rank>(shape: tf.ShapeMap[R]): tf.Tensor<R>
+  /** Makes the buffer zeros, after everything recorded so far. */
+  clear(tensor: tf.Tensor): void
   /** A tensor's buffer, which has exactly its size; it is the device's to change from now on. */
   bufferOf(tensor: tf.Tensor): GPUBuffer
   /** Submits whatever the backend has recorded, so that later writes and copies come after it. */
   flush(): void
-  /** Records a pass after everything the backend has recorded, and submits both. `read` are tensors it reads. */
-  record(read: readonly tf.Tensor[], work: (pass: GPUComputePassEncoder) => void): void
+  /** Records a pass after everything the backend has recorded. `tensors` are those that it reads or writes. */
+  record(tensors: readonly tf.Tensor[], work: (pass: GPUComputePassEncoder) => void): void
 }
 
 /** Of the current backend. */
@@ -40,30 +42,31 @@ export function gpu(): Gpu {
     data.values = null // a copy on the host would go stale
     return data.resource as GPUBuffer // uploadToGPU has set it
   }
+  /** Between two passes. */
+  const encoder = () => {
+    backend.ensureCommandEncoderReady()
+    backend.endComputePassEncoder()
+    return backend.commandEncoder as GPUCommandEncoder // made ready above
+  }
   return {
     device: backend.device,
     newTensor<R extends tf.Rank>(shape: tf.ShapeMap[R]) {
       const info = backend.makeTensorInfo(shape, 'float32')
-      const buffer = onDevice(info)
-      backend.ensureCommandEncoderReady()
-      backend.endComputePassEncoder()
-      backend.commandEncoder?.clearBuffer(buffer) // the pool hands out used ones
+      onDevice(info)
       return tf.engine().makeTensorFromTensorInfo(info) as tf.Tensor<R> // of the shape it is given
     },
+    clear: (tensor) => encoder().clearBuffer(onDevice(tensor)),
     bufferOf: onDevice,
     flush() {
       backend.endComputePassEncoder()
       if (backend.commandEncoder) backend.submitQueue()
     },
-    record(read, work) {
-      for (const tensor of read) onDevice(tensor) // may itself record a copy, so before the pass
-      backend.ensureCommandEncoderReady()
-      backend.endComputePassEncoder()
-      const pass = (backend.commandEncoder as GPUCommandEncoder).beginComputePass() // made ready above
+    record(tensors, work) {
+      for (const tensor of tensors) onDevice(tensor) // may itself record a copy, so before the pass
+      const pass = encoder().beginComputePass()
       work(pass)
       pass.end()
-      for (const { dataId } of read) backend.commandQueueOwnedIds.add(dataId)
-      backend.submitQueue()
+      for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId)
     },
   }
 }
@@ -100,3 +103,29 @@ export async function readBuffers(parts: readonly Part[]): Promise<Float32Array<
     staging.destroy()
   }
 }
+
+export function pipeline(code: string): GPUComputePipeline {
+  const { device } = gpu()
+  return device.createComputePipeline({
+    layout: 'auto',
+    compute: { module: device.createShaderModule({ code }), entryPoint: 'main' },
+  })
+}
+
+/** One launch; buffers are bound in the order of their bindings. More than 65,535 workgroups go into a second row. */
+export function dispatch(
+  pass: GPUComputePassEncoder,
+  pipeline: GPUComputePipeline,
+  buffers: readonly GPUBuffer[],
+  groups: number,
+): void {
+  const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }))
+  const group = gpu().device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries })
+  pass.setPipeline(pipeline)
+  pass.setBindGroup(0, group)
+  const columns = Math.min(groups, MOST_COLUMNS)
+  pass.dispatchWorkgroups(columns, Math.ceil(groups / columns))
+}
+
+/** WebGPU's least limit for one dimension. */
+const MOST_COLUMNS = 65_535

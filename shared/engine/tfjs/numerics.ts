@@ -29,13 +29,11 @@ import {
 } from '../referenceMatrix.ts'
 import { attention, attentionBackward, causalMask } from './attention.ts'
 import { openBackend, type WasmPaths } from './backend.ts'
-import { createTfjsEngine } from './createTfjsEngine.ts'
-import { heapKernels } from './heapKernels.ts'
+import { createTfjsEngine, KERNELS } from './createTfjsEngine.ts'
 import type { Heads } from './kernels.ts'
 import { lossAndGradients } from './loss.ts'
 import { disposeConstants, hiddenStates, makeConstants } from './model.ts'
 import { named } from './parameters.ts'
-import { plainKernels } from './plainKernels.ts'
 
 /**
  * Bounds on the relative distance ‖got − wanted‖/‖wanted‖, about seven times the largest error that was measured on
@@ -215,7 +213,7 @@ async function expectAttention(backend: Backend, wasmPaths?: WasmPaths): Promise
 
   const open = await openBackend(backend, wasmPaths)
   open.use()
-  const kernels = backend === 'wasm' ? heapKernels : plainKernels
+  const kernels = KERNELS[backend]
   const got = tf.tidy(() => {
     const toTensor = ({ values }: Matrix) => tf.tensor3d(Float32Array.from(values), [heads, T, dim])
     const scale = 1 / Math.sqrt(dim) // the engine's queries carry it
@@ -244,7 +242,7 @@ async function expectOutput(backend: Backend, wasmPaths?: WasmPaths): Promise<vo
 
   const open = await openBackend(backend, wasmPaths)
   open.use()
-  const kernels = backend === 'wasm' ? heapKernels : plainKernels
+  const kernels = KERNELS[backend]
   const got = tf.tidy(() => {
     const toTensor = (m: Matrix) => tf.tensor2d(Float32Array.from(m.values), [m.rows, m.columns])
     const ids = tf.tensor1d(targets, 'int32')
@@ -270,7 +268,7 @@ function randomMatrix(rows: number, columns: number, seed: string): Matrix {
 async function logits(backend: Backend, config: ModelConfig, ids: readonly number[]): Promise<Float32Array> {
   const open = await openBackend(backend)
   open.use()
-  const constants = makeConstants(config, backend === 'wasm' ? heapKernels : plainKernels)
+  const constants = makeConstants(config, KERNELS[backend])
   const start = startOf(config)
   const all = tf.tidy(() => {
     const tensors = parameterLayout(config).map(({ shape, offset, size }) =>

@@ -12,20 +12,29 @@ import type {
   Rotation,
 } from './kernels.ts'
 
+/** How rows are normed; gpuKernels.ts has its own way. */
+type Norms = Pick<Kernels, 'layerNorm' | 'layerNormBackward'>
+
+/** What is built on a LayerNorm, with that LayerNorm. */
+export function makeHeadKernels(norms: Norms): Norms & Pick<Kernels, 'splitHeads' | 'splitHeadsBackward'> {
+  return {
+    ...norms,
+    splitHeads: (qkv, gains, tables) => tf.tidy(() => splitHeads(norms, qkv, gains, tables)),
+    splitHeadsBackward: (dHeads, state, gains, tables) =>
+      tf.tidy(() => splitHeadsBackward(norms, dHeads, state, gains, tables)),
+  }
+}
+
 export const plainKernels: Kernels = {
+  ...makeHeadKernels({ layerNorm, layerNormBackward }),
   product: (a, b) => tf.matMul(a, b),
   productWithTransposed: (a, b) => tf.matMul(a, b, false, true),
   transposedProduct: (a, b) => tf.matMul(a, b, true, false),
   products: (a, b) => tf.matMul(a, b),
   productsWithTransposed: (a, b) => tf.matMul(a, b, false, true),
   transposedProducts: (a, b) => tf.matMul(a, b, true, false),
-  layerNorm,
-  layerNormBackward,
   gatedSilu: (both) => tf.tidy(() => gated(both)),
   gatedSiluBackward: (dy, both) => tf.tidy(() => gatedBackward(dy, both)),
-  splitHeads: (qkv, gains, tables) => tf.tidy(() => splitHeads(qkv, gains, tables)),
-  splitHeadsBackward: (dHeads, state, gains, tables) =>
-    tf.tidy(() => splitHeadsBackward(dHeads, state, gains, tables)),
   mergeHeads: (x, heads) => tf.tidy(() => fromHeads(x, heads)),
   mergeHeadsBackward: (dy, heads, length) => tf.tidy(() => toHeads(dy, heads, length)),
   softmaxBackward: (dp, p) =>
@@ -73,11 +82,16 @@ function gatedBackward(dy: tf.Tensor2D, both: tf.Tensor2D): tf.Tensor2D {
   return tf.concat([tf.mul<tf.Tensor2D>(tf.mul(dy, up), slope), tf.mul<tf.Tensor2D>(dy, silu)], 1)
 }
 
-function splitHeads(qkv: tf.Tensor2D, gains: HeadGains, { heads, ...rotations }: HeadTables): HeadsState {
+function splitHeads(
+  norms: Norms,
+  qkv: tf.Tensor2D,
+  gains: HeadGains,
+  { heads, ...rotations }: HeadTables,
+): HeadsState {
   const [length, dim] = rotations.query.cos.shape
   const [q, k, v] = thirds(qkv) // [N, d]
-  const query = layerNorm(tf.reshape(q, [-1, dim]), gains.query) // [N·H, D]
-  const key = layerNorm(tf.reshape(k, [-1, dim]), gains.key) // [N·H, D]
+  const query = norms.layerNorm(tf.reshape(q, [-1, dim]), gains.query) // [N·H, D]
+  const key = norms.layerNorm(tf.reshape(k, [-1, dim]), gains.key) // [N·H, D]
   const wide = (t: tf.Tensor2D) => tf.reshape<tf.Rank.R2>(t, q.shape)
   return {
     heads: [
@@ -90,11 +104,17 @@ function splitHeads(qkv: tf.Tensor2D, gains: HeadGains, { heads, ...rotations }:
   }
 }
 
-function splitHeadsBackward(dHeads: Heads, s: HeadsState, gains: HeadGains, tables: HeadTables) {
+function splitHeadsBackward(
+  norms: Norms,
+  dHeads: Heads,
+  s: HeadsState,
+  gains: HeadGains,
+  tables: HeadTables,
+) {
   const [dq, dk, dv] = dHeads // [B·H, T, D]
   const rows = (t: tf.Tensor3D) => tf.reshape<tf.Rank.R2>(fromHeads(t, tables.heads), [-1, t.shape[2]]) // [N·H, D]
-  const query = layerNormBackward(rows(rotatedBack(dq, tables.query)), s.query, gains.query)
-  const key = layerNormBackward(rows(rotatedBack(dk, tables.key)), s.key, gains.key)
+  const query = norms.layerNormBackward(rows(rotatedBack(dq, tables.query)), s.query, gains.query)
+  const key = norms.layerNormBackward(rows(rotatedBack(dk, tables.key)), s.key, gains.key)
   const values = fromHeads(dv, tables.heads) // [N, d]
   const wide = (t: tf.Tensor2D) => tf.reshape<tf.Rank.R2>(t, values.shape)
   const dQkv = tf.concat([wide(query.dx), wide(key.dx), values], 1) // [N, 3d]
