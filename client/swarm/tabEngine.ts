@@ -7,6 +7,7 @@ import { PRESETS } from '../../shared/model/config.ts'
 import type { RunView } from '../../shared/protocol/run.ts'
 import { chooseBackend } from '../worker/chooseBackend.ts'
 import {
+  type Candidate,
   LOSSES_BEFORE_NEXT,
   type SteadyEngine,
   type SteadyEvent,
@@ -28,11 +29,13 @@ export interface TabEngineParts {
 }
 
 /** The chosen backend, then the others by measured speed; wasm, which runs everywhere, at the latest at the end. */
-export function candidatesOf({ backend, measurements }: BackendChoice): Backend[] {
+export function candidatesOf({ backend, microBatch, measurements }: BackendChoice): Candidate[] {
   const speed = (one: Backend) => measurements.find((m) => m.backend === one)?.tokensPerSecond ?? null
   const measured = BACKENDS.filter((one) => speed(one) !== null)
   measured.sort((a, b) => (speed(b) ?? 0) - (speed(a) ?? 0))
-  return [...new Set<Backend>([backend, ...measured, 'wasm'])]
+  const order = [...new Set<Backend>([backend, ...measured, 'wasm'])]
+  const needed = (one: Backend) => measurements.find((m) => m.backend === one)?.microBatch ?? 1
+  return order.map((one) => ({ backend: one, microBatch: one === backend ? microBatch : needed(one) }))
 }
 
 export class TabEngine {
@@ -158,8 +161,10 @@ export class TabEngine {
     const { board, onFellBack } = this.#parts
     const { backend } = board.view.value
     if (backend === null) return
-    const tokensPerSecond = backend.measurements.find((m) => m.backend === to)?.tokensPerSecond ?? 0
-    board.patch({ backend: { ...backend, backend: to, tokensPerSecond, fellBackFrom: from } })
+    const { tokensPerSecond, ...needs } = backend.measurements.find((m) => m.backend === to) ?? backend
+    board.patch({
+      backend: { ...backend, ...needs, tokensPerSecond: tokensPerSecond ?? 0, fellBackFrom: from },
+    })
     board.patchMe({ tokensPerSecond: null })
     onFellBack()
   }

@@ -33,12 +33,20 @@ export type SwarmState =
   | { kind: 'other-tab' }
   | { kind: 'failed'; code: string; message: string }
 
+/** What a step takes on a backend. */
+interface StepNeeds {
+  /** Sequences computed at once: the fastest number of those that fit the memory. */
+  microBatch: number
+  /** Bytes at the peak of a step, predicted. */
+  peakBytes: number
+}
+
 /** One backend's short measurement, and why the chosen one was chosen. */
-export interface BackendChoice {
+export interface BackendChoice extends StepNeeds {
   backend: Backend
   tokensPerSecond: number
   /** One line each, e.g. `webgpu: software adapter, runs on the CPU, not measured`. */
-  measurements: { backend: Backend; tokensPerSecond: number | null; note: string }[]
+  measurements: (StepNeeds & { backend: Backend; tokensPerSecond: number | null; note: string })[]
 }
 
 /** The backend in use. */

@@ -15,7 +15,8 @@ const welcome = {
   thanksBack: (name: string, contributions: number) =>
     `Welcome back, ${name}. ${count(contributions, 'contribution')} of yours ${contributions === 1 ? 'is' : 'are'} in the model.`,
   fitUnknown: 'After the click, a few seconds of measuring choose the fastest way this device can train.',
-  fits: (backend: string, rate: string) => `Fits: ${backend}, about ${rate}.`,
+  fits: (backend: string, rate: string, memory: string) =>
+    `Fits: ${backend}, about ${rate}, in ${memory} of memory.`,
   consentTitle: 'What you agree to',
   consentUse: (run: string) => `This uses your GPU, or the CPU where there is none, to train ${run}.`,
   consentAnyRun: 'the model the operator sets up',
@@ -204,6 +205,7 @@ const running = {
   contributions: 'Contributions',
   contributionsNote: 'accepted',
   backend: 'Trains with',
+  backendNote: (memory: string) => `in ${memory}`,
   why: 'Why this one',
   fellBack: (from: string, to: string) =>
     `${from} kept stopping, so this tab now trains with ${to}, which may be slower. Nothing you sent is lost. To try ${from} again, press Stop and start again.`,

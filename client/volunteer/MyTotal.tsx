@@ -1,6 +1,6 @@
 /** What this person has given, and with what: steps, tokens, contributions, backend and why it was chosen. */
 import type { BackendChoice, SwarmView } from '../swarm/view.ts'
-import { compact, integer, tokensPerSecond } from '../ui/format.ts'
+import { bytes, compact, integer, tokensPerSecond } from '../ui/format.ts'
 import { Fact } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
 
@@ -29,7 +29,12 @@ export function MyTotal({ view }: { view: SwarmView }) {
         <Fact label={words.steps} note={words.stepsNote} testid="my-steps" value={me.steps}>
           {integer(me.steps)}
         </Fact>
-        <Fact label={words.backend} testid="backend" value={backend?.backend ?? ''}>
+        <Fact
+          label={words.backend}
+          note={backend === null ? undefined : words.backendNote(bytes(backend.peakBytes))}
+          testid="backend"
+          value={backend?.backend ?? ''}
+        >
           {backend === null ? strings.unknown : strings.backend[backend.backend]}
         </Fact>
       </dl>

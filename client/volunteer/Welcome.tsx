@@ -64,7 +64,11 @@ function Start({ view, told, controls }: PartProps) {
   const fits =
     backend === null
       ? words.fitUnknown
-      : words.fits(strings.backend[backend.backend], tokensPerSecond(backend.tokensPerSecond))
+      : words.fits(
+          strings.backend[backend.backend],
+          tokensPerSecond(backend.tokensPerSecond),
+          bytes(backend.peakBytes),
+        )
   const blocked = told.tone === 'warn' || told.tone === 'danger'
   return (
     <section class="welcome-start" aria-label={words.start}>

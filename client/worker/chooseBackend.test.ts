@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Backend, EngineError } from '../../shared/engine/engine.ts'
+import { predictPeakBytes } from '../../shared/engine/tfjs/peakBytes.ts'
 import { PRESETS } from '../../shared/model/config.ts'
 import { type Adapters, isSoftware } from './adapters.ts'
 import { type ChoiceWorld, chooseBackend } from './chooseBackend.ts'
@@ -20,12 +21,14 @@ function world(adapters: Adapters, speeds: Partial<Record<Backend, number>>): Fa
     measured,
     stored,
     findAdapters: async () => adapters,
-    async measure(backend) {
+    async measure(backend, _, fits) {
       measured.push(backend)
-      const speed = speeds[backend]
-      if (speed === undefined) throw new Error('no result within 8 seconds')
-      return speed
+      const tokensPerSecond = speeds[backend]
+      const largest = fits.at(-1)
+      if (tokensPerSecond === undefined || !largest) throw new Error('no result within 8 seconds')
+      return { ...largest, tokensPerSecond }
     },
+    memory: { gib: 8 },
     userAgent: 'Browser 1',
     storage: {
       getItem: (key) => stored.get(key) ?? null,
@@ -52,7 +55,7 @@ test('a software adapter is not measured, and the note says why', async () => {
   const fake = world({ webgpu: OUT, wasm: WASM, webgl: OUT }, { wasm: 5 })
   const choice = await chooseBackend(PRESETS.nano, options, fake)
   expect(fake.measured).toEqual(['wasm'])
-  expect(choice.measurements[0]).toEqual({
+  expect(choice.measurements[0]).toMatchObject({
     backend: 'webgpu',
     tokensPerSecond: null,
     note: 'webgpu: software adapter, runs on the CPU, not measured',
@@ -69,13 +72,31 @@ test('a backend that fails its measurement loses, whatever it was', async () => 
   expect(choice.measurements[0]?.note).toBe('webgpu: no result within 8 seconds')
 })
 
+test('the choice says how many sequences are computed at once and what they take', async () => {
+  const choice = await chooseBackend(
+    PRESETS.nano,
+    options,
+    world({ webgpu: OUT, wasm: WASM, webgl: OUT }, { wasm: 5 }),
+  )
+  const shape = { backend: 'wasm', microBatch: 8, accumulates: false } as const
+  expect(choice).toMatchObject({ microBatch: 8, peakBytes: predictPeakBytes(PRESETS.nano, shape) })
+})
+
+test('a model too large for the memory is not measured, and the note says what it needs', async () => {
+  const fake = world({ webgpu: GPU, wasm: WASM, webgl: OUT }, { webgpu: 900, wasm: 5 })
+  const attempt = chooseBackend(PRESETS['1.3b'], options, fake)
+  await expect(attempt).rejects.toThrow(/webgpu: needs [23]\d\.\d GB of memory and may take 4\.3 GB here/)
+  await expect(attempt).rejects.toThrow(/wasm: needs 1\d\.\d GB of memory and may take 3\.2 GB here/)
+  expect(fake.measured).toEqual([])
+})
+
 test('nothing works: the error lists every reason', async () => {
   const attempt = chooseBackend(PRESETS.nano, options, world({ webgpu: OUT, wasm: WASM, webgl: OUT }, {}))
   await expect(attempt).rejects.toBeInstanceOf(EngineError)
   await expect(attempt).rejects.toThrow(/wasm: no result within 8 seconds/)
 })
 
-test('a second visit does not measure; another model, batch, browser or adapter does', async () => {
+test('a second visit does not measure; another model, batch, browser, adapter or memory does', async () => {
   const adapters = { webgpu: OUT, wasm: WASM, webgl: OUT }
   const fake = world(adapters, { wasm: 5 })
   const first = await chooseBackend(PRESETS.nano, options, fake)
@@ -86,7 +107,8 @@ test('a second visit does not measure; another model, batch, browser or adapter 
   await chooseBackend(PRESETS.nano, options, { ...fake, userAgent: 'Browser 2' })
   const other = { ...adapters, webgpu: { usable: false, text: 'no adapter' } }
   await chooseBackend(PRESETS.nano, options, { ...fake, findAdapters: async () => other })
-  expect(fake.measured).toHaveLength(5)
+  await chooseBackend(PRESETS.nano, options, { ...fake, memory: { gib: 4 } })
+  expect(fake.measured).toHaveLength(6)
 })
 
 test.each(['not json', '{"backend":"abacus"}', 'null'])(

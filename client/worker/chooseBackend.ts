@@ -1,13 +1,15 @@
 /**
- * Which backend trains this run fastest on this device: a short real measurement of those worth measuring,
- * remembered for the next visit. A GPU API that runs on the CPU is not measured, because wasm is faster there
- * (SwiftShader 173 against 8,600 tokens/s at d=64). What the browser has is asked in adapters.ts.
+ * Which backend trains this run fastest on this device, and how many sequences it computes at once: what fits the
+ * memory, and a short real measurement of what is worth measuring, remembered for the next visit. A GPU API that runs on
+ * the CPU is not measured, because wasm is faster there (SwiftShader 173 against 8,600 tokens/s at d=64). What the
+ * browser has is asked in adapters.ts.
  */
 import { BACKENDS, type Backend, EngineError } from '../../shared/engine/engine.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import type { BackendChoice } from '../swarm/view.ts'
 import { type Adapters, findAdapters } from './adapters.ts'
-import { measureBackend } from './measureBackend.ts'
+import { budgetOf, type DeviceMemory, type Fit, fitsOf, leastBytes } from './fit.ts'
+import { type BackendSpeed, measureBackend } from './measureBackend.ts'
 
 export interface ChooseOptions {
   /** Sequences in one inner step of the run. */
@@ -20,14 +22,21 @@ export interface ChooseOptions {
 /** What the choice needs of the browser; tests put their own in. */
 export interface ChoiceWorld {
   findAdapters(): Promise<Adapters>
-  /** Tokens per second; rejects when the backend does not work or is too slow to tell. */
-  measure(backend: Backend, config: ModelConfig, batchSize: number, signal?: AbortSignal): Promise<number>
+  /** The fastest of the fits; rejects when the backend does not work or is too slow to tell. */
+  measure(
+    backend: Backend,
+    config: ModelConfig,
+    fits: readonly Fit[],
+    signal?: AbortSignal,
+  ): Promise<BackendSpeed>
+  readonly memory: DeviceMemory
   readonly userAgent: string
   /** null where the browser refuses storage. */
   readonly storage: Pick<Storage, 'getItem' | 'setItem'> | null
 }
 
-const STORAGE_PREFIX = 'potluck/backend/1/'
+/** Raised when the engine's speed or the format changes. */
+const STORAGE_PREFIX = 'potluck/backend/2/'
 
 /** @throws EngineError `engine/backend-missing` when none works; what `signal` carries when aborted. */
 export async function chooseBackend(
@@ -36,7 +45,8 @@ export async function chooseBackend(
   world: ChoiceWorld = browserWorld(),
 ): Promise<BackendChoice> {
   const adapters = await world.findAdapters()
-  const key = STORAGE_PREFIX + JSON.stringify([config, options.batchSize, world.userAgent, adapters])
+  const key =
+    STORAGE_PREFIX + JSON.stringify([config, options.batchSize, world.userAgent, world.memory, adapters])
   const remembered = recall(world.storage, key)
   if (remembered) return remembered
   const measurements: Measurement[] = []
@@ -56,25 +66,40 @@ async function consider(
   world: ChoiceWorld,
 ): Promise<Measurement> {
   const adapter = adapters[backend]
-  if (!adapter.usable)
-    return { backend, tokensPerSecond: null, note: `${backend}: ${adapter.text}, not measured` }
+  const fits = fitsOf(config, batchSize, backend, world.memory)
+  // Should it come to this backend unmeasured, it computes as little at once as there is.
+  const [least = { microBatch: 1, peakBytes: leastBytes(config, batchSize, backend) }] = fits
+  const unmeasured = (why: string) => ({
+    backend,
+    ...least,
+    tokensPerSecond: null,
+    note: `${backend}: ${why}`,
+  })
+  if (!adapter.usable) return unmeasured(`${adapter.text}, not measured`)
+  if (fits.length === 0) {
+    const available = gigabytes(budgetOf(backend, world.memory))
+    return unmeasured(
+      `needs ${gigabytes(least.peakBytes)} of memory and may take ${available} here, not measured`,
+    )
+  }
   onTesting?.(backend)
   try {
-    const tokensPerSecond = await world.measure(backend, config, batchSize, signal)
-    const speed = Math.round(tokensPerSecond).toLocaleString('en')
-    return { backend, tokensPerSecond, note: `${backend}: ${speed} tokens per second on ${adapter.text}` }
+    const measured = await world.measure(backend, config, fits, signal)
+    const speed = Math.round(measured.tokensPerSecond).toLocaleString('en')
+    return { backend, ...measured, note: `${backend}: ${speed} tokens per second on ${adapter.text}` }
   } catch (error) {
     signal?.throwIfAborted()
-    const why = error instanceof Error ? error.message : String(error)
-    return { backend, tokensPerSecond: null, note: `${backend}: ${why}` }
+    return unmeasured(error instanceof Error ? error.message : String(error))
   }
 }
 
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
+
 function fastest(measurements: Measurement[]): BackendChoice {
-  let best: { backend: Backend; tokensPerSecond: number } | null = null
-  for (const { backend, tokensPerSecond } of measurements) {
+  let best: (BackendSpeed & { backend: Backend }) | null = null
+  for (const { backend, microBatch, peakBytes, tokensPerSecond } of measurements) {
     if (tokensPerSecond !== null && tokensPerSecond > (best?.tokensPerSecond ?? 0))
-      best = { backend, tokensPerSecond }
+      best = { backend, microBatch, peakBytes, tokensPerSecond }
   }
   if (best) return { ...best, measurements }
   const notes = measurements.map(({ note }) => note).join('; ')
@@ -102,7 +127,14 @@ function remember(storage: ChoiceWorld['storage'], key: string, choice: BackendC
 }
 
 function browserWorld(): ChoiceWorld {
-  return { findAdapters, measure: measureBackend, userAgent: navigator.userAgent, storage: safeStorage() }
+  const { userAgent, deviceMemory } = navigator as Navigator & { deviceMemory?: number } // Chromium's only
+  return {
+    findAdapters,
+    measure: measureBackend,
+    memory: { gib: deviceMemory },
+    userAgent,
+    storage: safeStorage(),
+  }
 }
 
 /** Reading the property throws where cookies are blocked. */

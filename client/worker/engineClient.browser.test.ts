@@ -40,7 +40,10 @@ test('an aborted start leaves nothing behind', async () => {
 })
 
 test('measures real steps in a Worker of their own', async () => {
-  expect(await measureBackend('wasm', TINY, 2)).toBeGreaterThan(0)
+  const fits = [1, 2, 4].map((microBatch) => ({ microBatch, peakBytes: microBatch }))
+  const { tokensPerSecond, microBatch, peakBytes } = await measureBackend('wasm', TINY, fits)
+  expect(tokensPerSecond).toBeGreaterThan(0)
+  expect(peakBytes).toBe(microBatch)
 })
 
 test('chooses wasm where the GPU is a program, and remembers', async () => {
@@ -49,6 +52,7 @@ test('chooses wasm where the GPU is a program, and remembers', async () => {
   const choice = await chooseBackend(TINY, options)
   expect(choice.backend).toBe('wasm')
   expect(choice.tokensPerSecond).toBeGreaterThan(0)
+  expect([1, 2]).toContain(choice.microBatch)
   expect(choice.measurements.map(({ note }) => note)).toEqual([
     'webgpu: software adapter, runs on the CPU, not measured',
     expect.stringMatching(/^wasm: [\d,]+ tokens per second on the CPU$/),

@@ -1,49 +1,89 @@
-/** Tokens per second of real inner steps of a run's model, in a Worker made for it and ended afterwards. */
-import type { Backend, TrainJob } from '../../shared/engine/engine.ts'
+/**
+ * Tokens per second of real inner steps of a run's model, in a Worker made for it and ended afterwards: with one
+ * sequence at once, then with as many as fit, then with some between, as long as the time lasts. The measuring itself is
+ * shared/engine/measure.ts, which the benchmark uses too.
+ */
+import { type Backend, EngineError } from '../../shared/engine/engine.ts'
+import { type Measured, measureSteps, timedStep } from '../../shared/engine/measure.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { type RemoteEngine, startEngine } from './engineClient.ts'
+import type { Fit } from './fit.ts'
 
-/** Tokens in one measured step, at least one sequence: enough to show a GPU's speed, soon done on a CPU. */
-const STEP_TOKENS = 1_024
-/** Steps are taken for about this long, after one that is not counted. */
-const MEASURE_MS = 1_000
-const MOST_STEPS = 100
+/** For all micro-batches together, the first step of each not counted. */
+const MEASURE_MS = 800
+/** No more tokens at once than this are tried: beyond it no device of ours was faster. */
+const MOST_TOKENS = 8_192
 /** A candidate that has shown no speed by then is given up. */
 const LIMIT_MS = 8_000
+/** The next larger one is worth its time when it is faster than the best so far by this. */
+const WORTH = 1.02
 
-/** @throws EngineError when the backend does not work here or shows no speed within eight seconds. */
+export interface BackendSpeed extends Fit {
+  readonly tokensPerSecond: number
+}
+
+/**
+ * The fastest of `fits`, which are not empty and smallest first.
+ * @throws EngineError when the backend does not work here or shows no speed within eight seconds.
+ */
 export async function measureBackend(
   backend: Backend,
   config: ModelConfig,
-  batchSize: number,
+  fits: readonly Fit[],
   signal?: AbortSignal,
-): Promise<number> {
+): Promise<BackendSpeed> {
   const limit = AbortSignal.timeout(LIMIT_MS)
   const either = signal ? AbortSignal.any([limit, signal]) : limit
   try {
     const engine = await startEngine(backend, config, either)
-    return await measure(
-      engine,
-      Math.min(batchSize, Math.max(1, Math.floor(STEP_TOKENS / config.sequenceLength))),
-    )
+    try {
+      await engine.setParameters(someParameters(config))
+      return await fastestOf(engine, fits)
+    } finally {
+      engine.terminate()
+    }
   } catch (error) {
     if (limit.aborted && !signal?.aborted) throw new Error(`no result within ${LIMIT_MS / 1_000} seconds`)
     throw error
   }
 }
 
-async function measure(engine: RemoteEngine, batchSize: number): Promise<number> {
-  try {
-    await engine.setParameters(someParameters(engine.config))
-    await engine.train(someJob(engine.config, 1, batchSize))
-    const timer = setTimeout(() => void engine.stop().catch(() => {}), MEASURE_MS)
-    const { tokens, seconds } = await engine.train(someJob(engine.config, MOST_STEPS, batchSize))
-    clearTimeout(timer)
-    return tokens / seconds
-  } finally {
-    engine.terminate()
+async function fastestOf(engine: RemoteEngine, fits: readonly Fit[]): Promise<BackendSpeed> {
+  const { sequenceLength } = engine.config
+  const [least, ...larger] = fits.filter(
+    ({ microBatch }, i) => i === 0 || microBatch * sequenceLength <= MOST_TOKENS,
+  )
+  if (least === undefined) throw new EngineError('engine/backend-missing', 'not even one sequence fits')
+  const begin = performance.now()
+  let best = await speedOf(engine, least)
+  // The largest first; a smaller one only while there is time, and larger ones are not helping.
+  for (const fit of larger.reverse()) {
+    const expected = (2.5e3 * fit.microBatch * sequenceLength) / best.tokensPerSecond
+    if (performance.now() - begin + expected > MEASURE_MS) continue
+    const next = await speedOf(engine, fit).catch((error: unknown) => outOfMemory(error))
+    if (next === null) break // the engine is gone, what was measured before holds
+    if (next.tokensPerSecond > WORTH * best.tokensPerSecond) best = next
   }
+  return best
+}
+
+/** A prediction can be wrong, and a GPU that has run out of memory is a lost one. */
+function outOfMemory(error: unknown): null {
+  if (error instanceof EngineError && error.code === 'engine/device-lost') return null
+  throw error
+}
+
+async function speedOf(engine: RemoteEngine, fit: Fit): Promise<BackendSpeed> {
+  const { microBatch } = fit
+  const job = { batchSize: microBatch, totalSteps: 1_000, peakLearningRate: 1e-4 }
+  const sequences = someSequences(engine.config, microBatch)
+  const limits = { warmUps: 0, least: 1, most: 8, milliseconds: MEASURE_MS / 8 }
+  const { msPerStep }: Measured = await measureSteps(
+    (index) => timedStep(engine, job, sequences, index),
+    limits,
+  )
+  return { ...fit, tokensPerSecond: (1_000 * microBatch * engine.config.sequenceLength) / msPerStep }
 }
 
 /** Small, all different, and quick to make: only the time of the arithmetic matters. */
@@ -51,8 +91,6 @@ function someParameters(config: ModelConfig): Float32Array {
   return new Float32Array(parameterCount(config)).map((_, i) => ((i * 2_654_435_761) % 1_000) / 25_000 - 0.02)
 }
 
-function someJob(config: ModelConfig, steps: number, batchSize: number): TrainJob {
-  const length = steps * batchSize * (config.sequenceLength + 1)
-  const sequences = new Uint16Array(length).map((_, i) => (i * 7_919) % config.vocabSize)
-  return { sequences, steps, batchSize, firstStep: 0, totalSteps: 1_000, peakLearningRate: 1e-4 }
+function someSequences(config: ModelConfig, count: number): Uint16Array {
+  return new Uint16Array(count * (config.sequenceLength + 1)).map((_, i) => (i * 7_919) % config.vocabSize)
 }

@@ -5,7 +5,9 @@ import type { Backend, TrainJob, TrainListener } from '../../shared/engine/engin
 import { type Force, force, startLosable } from './forcedLoss.ts'
 import { type SteadyEngine, type SteadyEvent, startSteadyEngine } from './steadyEngine.ts'
 
-engineContract('the steady engine, on wasm', (config) => startSteadyEngine({ candidates: ['wasm'], config }))
+engineContract('the steady engine, on wasm', (config) =>
+  startSteadyEngine({ candidates: [{ backend: 'wasm' }], config }),
+)
 
 const JOB: TrainJob = {
   sequences: randomSequences(TINY, 2 * 24, 'steady'),
@@ -21,7 +23,8 @@ afterEach(() => {
   for (const engine of opened.splice(0)) engine.terminate()
 })
 
-async function open(...candidates: Backend[]) {
+async function open(...backends: Backend[]) {
+  const candidates = backends.map((backend) => ({ backend }))
   const events: SteadyEvent[] = []
   const onEvent = (event: SteadyEvent) => void events.push(event)
   const engine = await startSteadyEngine({ candidates, config: TINY, onEvent, start: startLosable })

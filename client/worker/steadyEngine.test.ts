@@ -22,6 +22,9 @@ const JOB: TrainJob = {
 }
 const lossOf = (step: number) => new EngineError('engine/device-lost', `lost at step ${step}`)
 
+/** The batch is of two; what does not divide it is not asked for. */
+const MICRO_BATCHES: Record<Backend, number> = { webgpu: 2, wasm: 1, webgl: 3 }
+
 /** Whether an engine dies, and where: before a step of the whole job, or when it is asked something. */
 type Fate = { atStep: number } | { at: 'start' | 'contribution' | 'getParameters' | 'evaluate' } | 'lives'
 
@@ -146,7 +149,7 @@ function world(...fates: Fate[]) {
   const events: SteadyEvent[] = []
   const open = (candidates: Backend[] = ['webgpu', 'wasm'], signal?: AbortSignal) =>
     startSteadyEngine({
-      candidates,
+      candidates: candidates.map((backend) => ({ backend, microBatch: MICRO_BATCHES[backend] })),
       config: TINY,
       start,
       onEvent: (event) => void events.push(event),
@@ -222,7 +225,7 @@ describe('a loss in mid-job', () => {
   })
 
   test('S4, S6: twice falls back to the next backend, which goes on from the second snapshot', async () => {
-    const { ready, events, calls, waits } = world({ atStep: 2 }, { atStep: 5 })
+    const { ready, events, calls, waits, engines } = world({ atStep: 2 }, { atStep: 5 })
     const engine = await ready()
     expect(await engine.train(JOB)).toEqual(DONE)
     expect(await engine.getParameters()).toEqual(Float32Array.of(AFTER_JOB))
@@ -239,6 +242,7 @@ describe('a loss in mid-job', () => {
       'train 4 from 102',
       'train 2 from 104',
     ])
+    expect(engines.map(({ job }) => job?.microBatch)).toEqual([2, 2, 1])
     expect(waits).toHaveLength(2)
     expect(waits[1]).toBeGreaterThan(waits[0] ?? Number.NaN) // at least 750 ms after at most 500
   })
@@ -389,6 +393,15 @@ describe('no way on', () => {
     abort.abort(new Error('stopped'))
     await expect(start).rejects.toThrow('stopped')
   })
+})
+
+test('S4: each candidate computes as many sequences at once as it was found to; a job’s own number comes first', async () => {
+  const { ready, engines } = world()
+  const engine = await ready(['webgl'])
+  await engine.train(JOB)
+  expect(engines[0]?.job?.microBatch).toBeUndefined() // three does not divide a batch of two
+  await engine.train({ ...JOB, microBatch: 1 })
+  expect(engines[0]?.job?.microBatch).toBe(1)
 })
 
 test('S8: other errors pass through and end no Worker', async () => {

@@ -32,9 +32,15 @@ export type SteadyEvent =
   | { kind: 'restarted'; backend: Backend; step: number | null }
   | { kind: 'fell-back'; from: Backend; to: Backend; reason: string }
 
+/** A backend and how many sequences it computes at once, of jobs whose batch that divides. */
+export interface Candidate {
+  readonly backend: Backend
+  readonly microBatch?: number
+}
+
 export interface SteadyOptions {
   /** Best first; at least one. */
-  readonly candidates: readonly Backend[]
+  readonly candidates: readonly Candidate[]
   readonly config: ModelConfig
   readonly onEvent?: (event: SteadyEvent) => void
   /** Ends the engine, as `terminate` does. */
@@ -75,7 +81,7 @@ export class SteadyEngine implements RemoteEngine {
   /** Resolves when no candidate is left, or after `terminate`. */
   readonly ended: Promise<EngineError>
   #tellEnded: (reason: EngineError) => void = () => undefined
-  readonly #candidates: readonly Backend[]
+  readonly #candidates: readonly Candidate[]
   readonly #onEvent: (event: SteadyEvent) => void
   readonly #start: typeof startEngine
   readonly #wait: typeof wait
@@ -108,7 +114,11 @@ export class SteadyEngine implements RemoteEngine {
 
   /** The one in use now, or being started. */
   get backend(): Backend {
-    return this.#candidates[this.#candidate] as Backend // there is at least one, and the index stays among them
+    return this.#using.backend
+  }
+
+  get #using(): Candidate {
+    return this.#candidates[this.#candidate] as Candidate // there is at least one, and the index stays among them
   }
 
   async started(): Promise<void> {
@@ -229,7 +239,10 @@ export class SteadyEngine implements RemoteEngine {
   ): Promise<TrainResult> {
     const before = doing.done
     if (doing.stopped) return before
-    const result = await engine.train(restOf(job, before.steps, this.config), {
+    const { microBatch = job.batchSize } = this.#using
+    const divides = job.batchSize % microBatch === 0
+    const fitting = divides && job.microBatch === undefined ? { ...job, microBatch } : job
+    const result = await engine.train(restOf(fitting, before.steps, this.config), {
       progress: (progress) =>
         listener.progress?.({ ...progress, step: before.steps + progress.step, steps: job.steps }),
       snapshot: (snapshot) => {

@@ -4,18 +4,9 @@
  * the batch; when they are large they are made again in the backward pass instead of being kept.
  */
 import * as tf from '@tensorflow/tfjs-core'
+import { headsAtOnce, keepsProbabilities } from './chunks.ts'
 import type { Heads, Kernels } from './kernels.ts'
 
-/**
- * Rows one softmax call may have. The webgpu backend dispatches a row per workgroup without a bound check and
- * writes out of place above 65,535 rows: 70,001 rows gave a wrong last one. Stated in its softmax program;
- * delete when upstream guards the row.
- */
-const MOST_SOFTMAX_ROWS = 65_535
-/** Elements of [T, T] matrices made at once: 64 MiB. */
-const MOST_ELEMENTS = 2 ** 24
-/** Elements of probabilities kept for the backward pass per layer: 32 MiB. */
-const MOST_KEPT = 2 ** 23
 /** Far below any score, yet its sum with one is finite. */
 const MASKED = -1e9
 
@@ -76,16 +67,6 @@ export function attentionBackward(
 
 function softmaxScores(kernels: Kernels, q: tf.Tensor3D, k: tf.Tensor3D, mask: tf.Tensor3D): tf.Tensor3D {
   return tf.tidy(() => tf.softmax(tf.add<tf.Tensor3D>(kernels.productsWithTransposed(q, k), mask)))
-}
-
-/** [T, T] matrices made at once. */
-export function headsAtOnce(length: number): number {
-  return Math.max(1, Math.floor(Math.min(MOST_SOFTMAX_ROWS / length, MOST_ELEMENTS / (length * length))))
-}
-
-/** Whether a layer keeps the probabilities of `heads` = B·H heads for its backward pass. */
-export function keepsProbabilities(heads: number, length: number): boolean {
-  return heads * length * length <= MOST_KEPT
 }
 
 /** [first head, number of heads] of each chunk. */

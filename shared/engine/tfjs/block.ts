@@ -17,7 +17,7 @@ export interface Constants {
   readonly mask: tf.Tensor3D
   readonly tables: HeadTables
   /** Elements of block states kept between the passes; with more, each block's forward pass is made again. */
-  readonly mostKept: number
+  readonly mostKept: number | undefined
 }
 
 /** What the backward pass reads of a block's forward one. */

@@ -6,11 +6,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { Z_LOSS } from '../../model/config.ts'
+import { rowsAtOnce } from './chunks.ts'
 import type { Kernels } from './kernels.ts'
-
-/** Elements of logits made at once: 64 MiB; and rows, because of the webgpu softmax (see attention.ts). */
-const MOST_ELEMENTS = 2 ** 24
-const MOST_ROWS = 65_535
 
 export interface LossAndGradients {
   /** Cross entropy in nats, summed over the rows and divided by `total`, a scalar; without the z-loss. */
@@ -84,11 +81,6 @@ function chunkGradients(kernels: Kernels, { x, targets }: Rows, embedding: tf.Te
     const loss = tf.mul<tf.Scalar>(tf.sum(crossEntropy), 1 / total)
     return { loss, dx, dEmbedding: tf.sub<tf.Tensor2D>(away, towards) }
   })
-}
-
-/** Rows whose logits are made at once. */
-export function rowsAtOnce(vocabulary: number): number {
-  return Math.max(1, Math.min(MOST_ROWS, Math.floor(MOST_ELEMENTS / vocabulary)))
 }
 
 function chunksOf({ x, targets }: Rows, vocabulary: number): Rows[] {

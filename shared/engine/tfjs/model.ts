@@ -4,8 +4,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import type { ModelConfig } from '../../model/config.ts'
-import { causalMask, keepsProbabilities } from './attention.ts'
+import { causalMask } from './attention.ts'
 import { type BlockState, blockBackward, blockForward, type Constants } from './block.ts'
+import { keepsStates } from './chunks.ts'
 import type { Kernels, NormState } from './kernels.ts'
 import { type LossAndGradients, lossAndGradients } from './loss.ts'
 import { type Block, flat, named, type Parameters } from './parameters.ts'
@@ -19,11 +20,8 @@ export interface Batch {
   readonly targets: tf.Tensor1D
 }
 
-/** Elements of states kept when nothing else is asked for, 512 MiB. */
-const MOST_KEPT = 2 ** 27
-
 /** `mostKept`: 0 makes every block's states again in the backward pass. */
-export function makeConstants(config: ModelConfig, kernels: Kernels, mostKept = MOST_KEPT): Constants {
+export function makeConstants(config: ModelConfig, kernels: Kernels, mostKept?: number): Constants {
   return {
     config,
     kernels,
@@ -46,19 +44,6 @@ interface Passed {
   readonly block: Block
   readonly x: tf.Tensor2D
   readonly state: BlockState | null
-}
-
-/** Elements of one block's state for `count` sequences: see BlockState in block.ts. */
-export function stateElements(config: ModelConfig, count: number): number {
-  const { dModel, hidden, heads, sequenceLength: length } = config
-  const perRow = 11 * dModel + 3 * hidden + 2 * heads + 2
-  const probabilities = keepsProbabilities(count * heads, length) ? count * heads * length * length : 0
-  return count * length * perRow + probabilities
-}
-
-/** Whether the states of all blocks are kept between the passes, or each made again in the backward one. */
-export function keepsStates(config: ModelConfig, count: number, most = MOST_KEPT): boolean {
-  return stateElements(config, count) * config.layers <= most
 }
 
 /**

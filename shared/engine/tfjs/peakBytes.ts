@@ -7,9 +7,7 @@
 import type { ModelConfig } from '../../model/config.ts'
 import { parameterCount, parameterLayout } from '../../model/layout.ts'
 import type { Backend } from '../engine.ts'
-import { headsAtOnce, keepsProbabilities } from './attention.ts'
-import { rowsAtOnce } from './loss.ts'
-import { keepsStates, stateElements } from './model.ts'
+import { headsAtOnce, keepsProbabilities, keepsStates, rowsAtOnce, stateElements } from './chunks.ts'
 
 export interface StepShape {
   readonly backend: Backend
@@ -30,9 +28,9 @@ export function predictPeakBytes(config: ModelConfig, shape: StepShape): number 
 
 /**
  * The webgpu backend keeps freed buffers by their exact size and hands them back only at the next submit, so that what
- * comes and goes takes 1.8 to 2.3 times its live bytes (peakBytes.browser.test.ts).
+ * comes and goes takes 1.5 to 2 times its live bytes (peakBytes.browser.test.ts).
  */
-const POOL = 1.95
+const POOL = 1.7
 
 interface Sizes {
   readonly backend: Backend
@@ -119,8 +117,8 @@ function backwardPhase(s: Sizes): number {
   return s.embedding + s.wide + temporary + Math.max(afterBlocks(0), afterBlocks(s.layers - 1))
 }
 
-function feedForwardBackward({ heap, inner, wide, d, h }: Sizes): number {
-  const slopes = heap ? 5 * inner : 13 * inner
+function feedForwardBackward({ backend, inner, wide, d, h }: Sizes): number {
+  const slopes = { wasm: 5, webgpu: 3, webgl: 13 }[backend] * inner
   const input = 2 * inner + 4 * d * h + 2 * wide
   return 3 * d * h + Math.max(slopes, input)
 }

@@ -21,8 +21,8 @@ import { toBatch } from './train.ts'
 /** The least model there can be: a step of it is launches only. */
 const LEAST = { vocabSize: 5, layers: 1, heads: 1, dModel: 4, headDim: 4, hidden: 6, sequenceLength: 2 }
 
-/** Without a GPU a step takes webgpu 170 ms, of wasm's 2; a thousand were counted there by hand. */
-const STEPS: Record<Backend, number> = { wasm: 1_000, webgl: 200, webgpu: 1_000 }
+/** Without a GPU a step takes webgpu 220 ms, of wasm's 2; there a thousand take four minutes, and passed. */
+const STEPS: Record<Backend, number> = { wasm: 1_000, webgl: 100, webgpu: 50 }
 
 /** What the webgpu backend's pool of buffers has taken from the device; it never gives back. */
 function poolBytes(): number {
@@ -65,7 +65,7 @@ export function tfjsContract(backend: Backend, wasmPaths: WasmPaths): void {
       expect(early.numTensors).toBeGreaterThan(before.numTensors)
       engine.dispose()
       expect(tf.memory()).toMatchObject({ numTensors: before.numTensors, numBytes: before.numBytes })
-    }, 900_000)
+    })
 
     test('block states made again in the backward pass give the same gradients', async () => {
       open.use()

@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest'
+import { predictPeakBytes } from '../../shared/engine/tfjs/peakBytes.ts'
+import { PRESETS } from '../../shared/model/config.ts'
+import { budgetOf, divisors, fitsOf } from './fit.ts'
+
+test('all divisors of a batch fit where there is room, the smallest first', () => {
+  const fits = fitsOf(PRESETS.nano, 12, 'wasm', { gib: 8 })
+  expect(fits.map(({ microBatch }) => microBatch)).toEqual([1, 2, 3, 4, 6, 12])
+  const peaks = fits.map(({ peakBytes }) => peakBytes)
+  expect(peaks).toEqual([...peaks].sort((a, b) => a - b))
+  // The whole batch at once keeps no second copy of the gradients.
+  expect(peaks.at(-1)).toBe(
+    predictPeakBytes(PRESETS.nano, { backend: 'wasm', microBatch: 12, accumulates: false }),
+  )
+})
+
+test('a small device takes a part of the batch at once, and none of a model too large for it', () => {
+  const most = (gib: number) => fitsOf(PRESETS.mini, 16, 'wasm', { gib }).at(-1)?.microBatch
+  expect(most(8)).toBeGreaterThan(most(1) ?? 99)
+  expect(fitsOf(PRESETS['1.3b'], 1, 'wasm', { gib: 32 })).toEqual([])
+})
+
+test('a WebAssembly memory ends at 4 GiB whatever the device has; nobody says is 4 GiB', () => {
+  expect(budgetOf('wasm', { gib: 32 })).toBeLessThan(2 ** 32)
+  expect(budgetOf('webgpu', { gib: 32 })).toBe(16 * 2 ** 30)
+  expect(budgetOf('webgpu', { gib: undefined })).toBe(2 * 2 ** 30)
+})
+
+test('divisors', () => {
+  expect(divisors(12)).toEqual([1, 2, 3, 4, 6, 12])
+  expect(divisors(7)).toEqual([1, 7])
+})
