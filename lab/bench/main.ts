@@ -1,7 +1,14 @@
-/** `npm run bench -- <suite> [--json]`: measures; tests assert. With --json the last line is one JSON object. */
+/** `npm run bench -- <suite> [flags] [--json]`: measures; tests assert. With --json the last line is one JSON object. */
+import { measureEngines } from './engine/suite.ts'
 import { measureTab } from './tab.ts'
 
-const SUITES: Record<string, () => Promise<object[]>> = { tab: measureTab }
+/** What a suite has measured: a table, and what else there is to say of it. */
+type Report = { rows: object[]; ratios?: object[]; [more: string]: unknown }
+
+const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
+  tab: async () => ({ rows: await measureTab() }),
+  engine: measureEngines,
+}
 
 const [suite = '', ...flags] = process.argv.slice(2)
 const measure = SUITES[suite]
@@ -9,7 +16,12 @@ if (measure === undefined) {
   console.error(`There is no suite "${suite}". Suites: ${Object.keys(SUITES).join(', ')}.`)
   process.exit(1)
 }
-const rows = await measure()
+const report = await measure(flags.filter((flag) => flag !== '--json'))
+const { rows, ...rest } = report
 console.table(rows)
-if (flags.includes('--json')) console.log(JSON.stringify({ rows }))
+for (const [name, value] of Object.entries(rest)) {
+  console.log(`${name}:`)
+  console.table(value)
+}
+if (flags.includes('--json')) console.log(JSON.stringify(report))
 process.exit(0)

@@ -14,6 +14,8 @@ export interface Contestant {
    * before the update.
    */
   step(sequences: Uint16Array, step: number): Promise<number>
+  /** The most bytes that tensors have held, where the engine counts them. */
+  peakBytes?(): number
   dispose(): void
 }
 

@@ -3,10 +3,17 @@
  * opens one in its life, so that none sees what another has registered.
  */
 import { expose } from 'comlink'
+import type { TimedStep } from '../../../shared/engine/measure.ts'
+import { browserWasmPaths } from '../../../shared/engine/tfjs/browserWasmPaths.ts'
+import { meterBuffers } from '../../../shared/engine/tfjs/memoryMeter.ts'
 import type { ContestantOptions, EngineName, OpenContestant } from './contestant.ts'
+import { countDispatches } from './countDispatches.ts'
 
 const openers: Record<EngineName, () => Promise<OpenContestant>> = {
-  tfjs: async () => (await import('./ours.ts')).openOurs,
+  tfjs: async () => {
+    const { openOurs } = await import('./ours.ts')
+    return (options) => openOurs(options, browserWasmPaths)
+  },
   'stock-tfjs': async () => (await import('./peers/stockTfjs.ts')).openStockTfjs,
   'jax-js': async () => (await import('./peers/jaxJs.ts')).openJaxJs,
 }
@@ -15,6 +22,10 @@ const makeService = async (engine: EngineName, options: ContestantOptions) => {
   const open = await openers[engine]()
   return open(options)
 }
+
+/** Before anything asks for a device. */
+const dispatches = countDispatches()
+const buffers = meterBuffers()
 
 let opened: ReturnType<typeof makeService> | null = null
 
@@ -32,12 +43,23 @@ const service = {
     const loss = await contestant.step(sequences, step)
     return { loss, milliseconds: performance.now() - from }
   },
+  /** Since the Worker began; what a backend does not have, or an engine does not tell, is null. */
+  async counts(): Promise<Counts> {
+    const contestant = await opened
+    const onDevice = buffers.peak()
+    return {
+      dispatches: dispatches(),
+      peakBytes: onDevice > 0 ? onDevice : (contestant?.peakBytes?.() ?? null),
+    }
+  },
 }
 
-export interface TimedStep {
-  loss: number
-  /** Wall time of the step inside the Worker. */
-  milliseconds: number
+/** What an engine has used. */
+export interface Counts {
+  /** Compute dispatches on WebGPU. */
+  dispatches: number
+  /** The most memory held: buffers on WebGPU, tensors elsewhere. */
+  peakBytes: number | null
 }
 
 export type ContestantService = typeof service

@@ -11,20 +11,25 @@ import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright'
 import { build } from 'vite'
 import { CHROMIUM_FLAGS, findChromium, WEBGPU_SOFTWARE_FLAGS } from '../../../e2e/chromium.ts'
+import type { TimedStep } from '../../../shared/engine/measure.ts'
+import type { ModelConfig } from '../../../shared/model/config.ts'
 import type { ContestantOptions, EngineName } from './contestant.ts'
-import type { TimedStep } from './contestants.worker.ts'
-// Only for the type that it gives to `window.potluckBench`.
-import type {} from './page.ts'
+import type { Counts } from './contestants.worker.ts'
+// Also gives `window.potluckBench` its type.
+import type { Calibration } from './page.ts'
 
 export interface Host {
   /** One contestant at a time: close it before the next. The time it takes to open is the caller's to measure. */
   open(engine: EngineName, options: ContestantOptions): Promise<TimedContestant>
+  /** How long the page's own choice takes, and what it chooses. */
+  calibrate(config: ModelConfig, batchSize: number): Promise<Calibration>
   close(): Promise<void>
 }
 
 /** A Contestant in the browser, with its time. */
 export interface TimedContestant {
   step(sequences: Uint16Array, step: number): Promise<TimedStep>
+  counts(): Promise<Counts>
   close(): Promise<void>
 }
 
@@ -54,7 +59,15 @@ export async function openHost({ isolated = true }: HostOptions = {}): Promise<H
     closers.push(() => browser.close())
     const page = await browser.newPage()
     await page.goto(`${site.url}/page.html`)
-    return { open: (engine, options) => openContestant(page, site, engine, options), close }
+    return {
+      open: (engine, options) => openContestant(page, site, engine, options),
+      calibrate: (config, batchSize) =>
+        page.evaluate(([config, batchSize]) => window.potluckBench.calibrate(config, batchSize), [
+          config,
+          batchSize,
+        ] as const),
+      close,
+    }
   } catch (error) {
     await close()
     throw error
@@ -79,6 +92,7 @@ async function openContestant(
         Array.from(sequences),
         step,
       ] as const),
+    counts: () => page.evaluate(() => window.potluckBench.counts()),
     close: () => page.evaluate(() => window.potluckBench.close()),
   }
 }

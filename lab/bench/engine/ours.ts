@@ -1,16 +1,19 @@
-/** Our own engine as a contestant: the engine that volunteers' tabs run, one step a job. */
-import { browserWasmPaths } from '../../../shared/engine/tfjs/browserWasmPaths.ts'
+/** Our own engine as a contestant: the engine that volunteers' tabs run, one step a job. In Node as in a browser. */
+import { timedStep } from '../../../shared/engine/measure.ts'
+import type { WasmPaths } from '../../../shared/engine/tfjs/backend.ts'
 import { createTfjsEngine } from '../../../shared/engine/tfjs/createTfjsEngine.ts'
-import type { OpenContestant } from './contestant.ts'
+import { meterTensors } from '../../../shared/engine/tfjs/memoryMeter.ts'
+import type { Contestant, ContestantOptions } from './contestant.ts'
 
-export const openOurs: OpenContestant = async ({ config, backend, batch, parameters, recipe }) => {
-  const engine = await createTfjsEngine({ backend, config, wasmPaths: browserWasmPaths })
+export async function openOurs(options: ContestantOptions, wasmPaths: WasmPaths): Promise<Contestant> {
+  const { config, backend, batch, parameters, recipe } = options
+  const meter = meterTensors()
+  const engine = await createTfjsEngine({ backend, config, wasmPaths })
   engine.setParameters(parameters)
   return {
-    async step(sequences, step) {
-      const job = { sequences, steps: 1, batchSize: batch, firstStep: step, ...recipe }
-      return (await engine.train(job)).meanLoss
-    },
+    step: async (sequences, step) =>
+      (await timedStep(engine, { batchSize: batch, ...recipe }, sequences, step)).loss,
+    peakBytes: meter.peak,
     dispose: () => engine.dispose(),
   }
 }

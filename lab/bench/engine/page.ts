@@ -3,8 +3,11 @@
  * plain JSON; the initial weights, which are large, are fetched.
  */
 import { type Remote, wrap } from 'comlink'
+import { chooseBackend } from '../../../client/worker/chooseBackend.ts'
+import type { TimedStep } from '../../../shared/engine/measure.ts'
+import type { ModelConfig } from '../../../shared/model/config.ts'
 import type { ContestantOptions, EngineName } from './contestant.ts'
-import type { ContestantService, TimedStep } from './contestants.worker.ts'
+import type { ContestantService, Counts } from './contestants.worker.ts'
 
 export interface BenchPage {
   /** Starts a Worker with the contestant in it; `parametersUrl` serves the initial weights as little-endian f32. */
@@ -14,8 +17,17 @@ export interface BenchPage {
     parametersUrl: string,
   ): Promise<void>
   step(sequences: readonly number[], step: number): Promise<TimedStep>
+  counts(): Promise<Counts>
+  /** What a volunteer's page does before its first step, with an empty memory: seconds, and what it chose. */
+  calibrate(config: ModelConfig, batchSize: number): Promise<Calibration>
   /** Ends the Worker, whatever it is doing. */
   close(): void
+}
+
+export interface Calibration {
+  seconds: number
+  backend: string
+  microBatch: number
 }
 
 interface Running {
@@ -54,6 +66,16 @@ const page: BenchPage = {
   async step(sequences, step) {
     if (running === null) throw new Error('No contestant is open.')
     return Promise.race([running.failed, running.service.step(Uint16Array.from(sequences), step)])
+  },
+  async counts() {
+    if (running === null) throw new Error('No contestant is open.')
+    return running.service.counts()
+  },
+  async calibrate(config, batchSize) {
+    localStorage.clear()
+    const from = performance.now()
+    const { backend, microBatch } = await chooseBackend(config, { batchSize })
+    return { seconds: (performance.now() - from) / 1_000, backend, microBatch }
   },
   close() {
     running?.worker.terminate()

@@ -5,7 +5,6 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import type { Backend } from '../engine.ts'
-import { gpu } from './gpuMemory.ts'
 
 export interface MemoryMeter {
   /** Bytes. */
@@ -13,30 +12,34 @@ export interface MemoryMeter {
   stop(): void
 }
 
-/** Begin before the engine is made: what exists already is not seen on webgpu. */
+/** Begin before the engine is made: buffers that exist already are not seen on webgpu. */
 export function meterMemory(backend: Backend): MemoryMeter {
-  return backend === 'webgpu' ? meterBuffers(gpu().device) : meterTensors()
+  return backend === 'webgpu' ? meterBuffers() : meterTensors()
 }
 
-function meterBuffers(device: GPUDevice): MemoryMeter {
-  const create = device.createBuffer
+/** Of every device there is or will be: the buffers made from now on. */
+export function meterBuffers(): MemoryMeter {
   let [now, peak] = [0, 0]
-  device.createBuffer = (descriptor) => {
-    const buffer = create.call(device, descriptor)
-    const destroy = buffer.destroy
+  if (typeof GPUDevice === 'undefined') return { peak: () => peak, stop: () => undefined }
+  const { createBuffer } = GPUDevice.prototype
+  const { destroy } = GPUBuffer.prototype
+  const alive = new WeakSet<GPUBuffer>()
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    const buffer = createBuffer.call(this, descriptor)
+    alive.add(buffer)
     now += buffer.size
     peak = Math.max(peak, now)
-    buffer.destroy = () => {
-      now -= buffer.size
-      buffer.destroy = destroy
-      destroy.call(buffer)
-    }
     return buffer
+  }
+  GPUBuffer.prototype.destroy = function () {
+    if (alive.delete(this)) now -= this.size
+    return destroy.call(this)
   }
   return {
     peak: () => peak,
     stop() {
-      device.createBuffer = create
+      GPUDevice.prototype.createBuffer = createBuffer
+      GPUBuffer.prototype.destroy = destroy
     },
   }
 }
@@ -47,7 +50,8 @@ interface Tracker {
   trackTensor(tensor: tf.Tensor, backend: unknown): void
 }
 
-function meterTensors(): MemoryMeter {
+/** Of whatever backend is current. */
+export function meterTensors(): MemoryMeter {
   const tracker = tf.engine() as unknown as Tracker
   const track = tracker.trackTensor
   let peak = tracker.state.numBytes

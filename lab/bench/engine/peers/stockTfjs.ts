@@ -14,6 +14,7 @@ import * as tf from '@tensorflow/tfjs'
 import plainWasm from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url'
 import simdWasm from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url'
 import threadedWasm from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url'
+import { meterTensors } from '../../../../shared/engine/tfjs/memoryMeter.ts'
 import { parameterLayout } from '../../../../shared/model/layout.ts'
 import {
   BETA_1,
@@ -38,6 +39,7 @@ interface Trained {
 export const openStockTfjs: OpenContestant = async (options) => {
   await openBackend(options.backend)
   const { config, recipe } = options
+  const meter = meterTensors()
   const trained = variables(options)
   const constants = makeConstants(config)
   return {
@@ -54,6 +56,7 @@ export const openStockTfjs: OpenContestant = async (options) => {
       crossEntropy.dispose()
       return loss
     },
+    peakBytes: meter.peak,
     dispose() {
       tf.dispose([constants.mask, constants.cos, constants.sin])
       for (const { parameter, first, second } of trained) tf.dispose([parameter, first, second])

@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest'
+import { PRESETS } from '../../../shared/model/config.ts'
+import { flopsPerToken } from '../../../shared/model/flops.ts'
+import { readFlags } from './suite.ts'
+
+test('flags have defaults, and lists are split', () => {
+  expect(readFlags([])).toEqual({
+    presets: ['nano', 'micro'],
+    backends: ['wasm'],
+    hosts: ['chromium', 'node'],
+    peers: false,
+    steps: 5,
+  })
+  expect(
+    readFlags(['--presets', '35m', '--backends', 'wasm,webgpu', '--hosts', 'node', '--peers']),
+  ).toMatchObject({
+    presets: ['35m'],
+    backends: ['wasm', 'webgpu'],
+    hosts: ['node'],
+    peers: true,
+  })
+})
+
+test.each([['--presets', 'giant'], ['--backends', 'abacus'], ['--steps', '4'], ['--unknown']])(
+  'refuses %s %s',
+  (...flags) => {
+    expect(() => readFlags(flags.filter((flag) => flag !== undefined))).toThrow()
+  },
+)
+
+test('a token of nano is 6·172,480 operations and 12·2·64·64 of attention', () => {
+  expect(flopsPerToken(PRESETS.nano)).toBe(1_034_880 + 98_304)
+})

@@ -1,0 +1,238 @@
+/**
+ * `npm run bench -- engine [--presets nano,micro] [--backends wasm,webgpu] [--hosts chromium,node] [--peers] [--steps 5]`:
+ * inner steps of our engine, and with --peers of stock TensorFlow.js and jax-js on the same model, shapes, weights and
+ * ids in the same browser. Every contestant has a fresh Worker or process, one after another. On wasm the peers are
+ * measured with threads and without, because on small models threads cost more than they give; ratios take their
+ * better way.
+ */
+import { parseArgs } from 'node:util'
+import { z } from 'zod'
+import { type Measured, measureSteps, type TimedStep } from '../../../shared/engine/measure.ts'
+import { PRESET_NAMES, PRESETS, type PresetName } from '../../../shared/model/config.ts'
+import { flopsPerToken } from '../../../shared/model/flops.ts'
+import { initialParameters } from '../../../shared/model/initial.ts'
+import { randomFrom } from '../../../shared/model/random.ts'
+import type { ContestantOptions, EngineName } from './contestant.ts'
+import type { Counts } from './contestants.worker.ts'
+import { type Host, openHost, type TimedContestant } from './host.ts'
+import { openInNode } from './nodeHost.ts'
+
+/** Losses of different engines from the same weights on the same ids agree to this, relative. */
+const AGREE = 1e-4
+const RECIPE = { totalSteps: 1_000, peakLearningRate: 3e-3 }
+const WARM_UPS = 1
+const PEERS = ['jax-js', 'stock-tfjs'] as const satisfies readonly EngineName[]
+
+export interface EngineRow {
+  engine: EngineName | 'compiled'
+  backend: string
+  host: string
+  /** Whether it could take threads. */
+  threads: boolean
+  preset: PresetName
+  batch: number
+  sequence: number
+  msPerStep: number
+  tokensPerSecond: number
+  gflops: number
+  dispatches: number | null
+  peakBytes: number | null
+  firstStepSeconds: number
+  finalLoss: number
+}
+
+const list = <const T extends readonly [string, ...string[]]>(names: T) =>
+  z
+    .string()
+    .transform((text) => text.split(','))
+    .pipe(z.array(z.enum(names)))
+
+const flagsSchema = z.strictObject({
+  presets: list(PRESET_NAMES),
+  backends: list(['wasm', 'webgpu', 'webgl']),
+  hosts: list(['chromium', 'node']),
+  peers: z.boolean(),
+  steps: z.coerce.number().int().min(5).max(1_000),
+})
+
+type Flags = z.infer<typeof flagsSchema>
+
+export function readFlags(args: string[]): Flags {
+  const { values } = parseArgs({
+    args,
+    options: {
+      presets: { type: 'string', default: 'nano,micro' },
+      backends: { type: 'string', default: 'wasm' },
+      hosts: { type: 'string', default: 'chromium,node' },
+      peers: { type: 'boolean', default: false },
+      steps: { type: 'string', default: '5' },
+    },
+  })
+  return flagsSchema.parse(values)
+}
+
+interface Case {
+  readonly preset: PresetName
+  readonly backend: Flags['backends'][number]
+  readonly batch: number
+  readonly steps: number
+}
+
+type Open = (options: ContestantOptions) => Promise<TimedContestant>
+
+interface Entry {
+  readonly engine: EngineName
+  readonly host: string
+  readonly threads: boolean
+  readonly open: Open
+}
+
+export async function measureEngines(args: string[]) {
+  const flags = readFlags(args)
+  const browsers = flags.hosts.includes('chromium') ? await openBrowsers(flags.peers) : null
+  try {
+    const rows: EngineRow[] = []
+    for (const one of casesOf(flags)) {
+      const losses: number[][] = []
+      for (const entry of entriesOf(one, flags, browsers)) {
+        const { row, trace } = await measure(one, entry)
+        rows.push(row)
+        losses.push(trace)
+        say(row)
+      }
+      checkAgreement(one, losses)
+    }
+    const calibration = await browsers?.isolated.calibrate(PRESETS.nano, batchOf('nano'))
+    return { rows, ratios: ratiosOf(rows), ...(calibration && { calibration }) }
+  } finally {
+    await browsers?.isolated.close()
+    await browsers?.plain?.close()
+  }
+}
+
+/** `plain` is one without threads. */
+async function openBrowsers(peers: boolean): Promise<{ isolated: Host; plain: Host | null }> {
+  return { isolated: await openHost(), plain: peers ? await openHost({ isolated: false }) : null }
+}
+
+/** Sequences a step: what a run of that preset has by default, less where a CPU would take minutes. */
+function batchOf(preset: PresetName): number {
+  return { nano: 8, micro: 8, mini: 2 }[preset as string] ?? 1
+}
+
+function casesOf({ presets, backends, steps }: Flags): Case[] {
+  return presets.flatMap((preset) =>
+    backends.map((backend) => ({ preset, backend, batch: batchOf(preset), steps })),
+  )
+}
+
+function entriesOf(
+  { backend }: Case,
+  { hosts, peers }: Flags,
+  browsers: { isolated: Host; plain: Host | null } | null,
+): Entry[] {
+  const entries: Entry[] = []
+  const inBrowser = (engine: EngineName, host: Host, threads: boolean) =>
+    entries.push({ engine, host: 'chromium', threads, open: (options) => host.open(engine, options) })
+  if (browsers) {
+    inBrowser('tfjs', browsers.isolated, false) // our engine takes none
+    for (const peer of peers ? PEERS : []) {
+      if (peer === 'jax-js' && backend === 'webgl') continue
+      inBrowser(peer, browsers.isolated, backend === 'wasm')
+      if (backend === 'wasm' && browsers.plain) inBrowser(peer, browsers.plain, false)
+    }
+  }
+  if (hosts.includes('node') && backend !== 'webgl')
+    entries.push({ engine: 'tfjs', host: 'node', threads: false, open: openInNode })
+  return entries
+}
+
+async function measure({ preset, backend, batch, steps }: Case, entry: Entry) {
+  const config = PRESETS[preset]
+  const parameters = initialParameters(config, 'bench')
+  const contestant = await entry.open({ config, backend, batch, parameters, recipe: RECIPE })
+  const trace: number[] = []
+  const counts: Counts[] = []
+  const sequences = randomSequences(preset, batch)
+  const step = async (index: number): Promise<TimedStep> => {
+    const taken = await contestant.step(sequences, index)
+    trace.push(taken.loss)
+    counts.push(await contestant.counts())
+    return taken
+  }
+  try {
+    const limits = { warmUps: WARM_UPS, least: steps, most: steps, milliseconds: 0 }
+    const measured = await measureSteps(step, limits)
+    return { row: rowOf(preset, backend, batch, entry, measured, counts), trace }
+  } finally {
+    await contestant.close()
+  }
+}
+
+function rowOf(
+  preset: PresetName,
+  backend: string,
+  batch: number,
+  { engine, host, threads }: Entry,
+  { msPerStep, firstStepSeconds, finalLoss }: Measured,
+  counts: readonly Counts[],
+): EngineRow {
+  const config = PRESETS[preset]
+  const tokens = batch * config.sequenceLength
+  const [before, last] = [counts.at(-2), counts.at(-1)]
+  const rounded = (value: number, digits: number) => Number(value.toFixed(digits))
+  return {
+    engine,
+    backend,
+    host,
+    threads,
+    preset,
+    batch,
+    sequence: config.sequenceLength,
+    msPerStep: rounded(msPerStep, 1),
+    tokensPerSecond: rounded((1_000 * tokens) / msPerStep, 0),
+    gflops: rounded((flopsPerToken(config) * tokens) / msPerStep / 1e6, 2),
+    dispatches: backend === 'webgpu' && before && last ? last.dispatches - before.dispatches : null,
+    peakBytes: last?.peakBytes ?? null,
+    firstStepSeconds: rounded(firstStepSeconds, 2),
+    finalLoss: rounded(finalLoss, 5),
+  }
+}
+
+/** The same batch for every step and every engine. */
+function randomSequences(preset: PresetName, batch: number): Uint16Array {
+  const { vocabSize, sequenceLength } = PRESETS[preset]
+  const uniform = randomFrom(`bench/${preset}`)
+  return Uint16Array.from({ length: batch * (sequenceLength + 1) }, () => Math.floor(uniform() * vocabSize))
+}
+
+function checkAgreement({ preset, backend }: Case, [first = [], ...others]: readonly number[][]): void {
+  for (const trace of others) {
+    for (const [step, loss] of trace.entries()) {
+      const wanted = first[step] ?? Number.NaN
+      if (!(Math.abs(loss / wanted - 1) < AGREE))
+        throw new Error(`${preset} on ${backend}: losses of step ${step} differ, ${wanted} and ${loss}.`)
+    }
+  }
+}
+
+/** How many times as long as ours a peer takes on the same case, in its faster way. */
+function ratiosOf(rows: readonly EngineRow[]) {
+  return rows
+    .filter(({ engine, host }) => engine === 'tfjs' && host === 'chromium')
+    .map(({ preset, backend, msPerStep }) => {
+      const best = (peer: EngineName) => {
+        const times = rows
+          .filter((row) => row.engine === peer && row.preset === preset && row.backend === backend)
+          .map((row) => row.msPerStep)
+        return times.length === 0 ? null : Number((Math.min(...times) / msPerStep).toFixed(2))
+      }
+      return { preset, backend, stockOverOurs: best('stock-tfjs'), jaxJsOverOurs: best('jax-js') }
+    })
+    .filter(({ stockOverOurs, jaxJsOverOurs }) => stockOverOurs !== null || jaxJsOverOurs !== null)
+}
+
+/** A case can take minutes: each row as it comes. */
+function say({ engine, backend, host, preset, msPerStep }: EngineRow): void {
+  console.error(`${preset} ${backend} ${host} ${engine}: ${msPerStep} ms a step`)
+}
