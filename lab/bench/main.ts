@@ -1,4 +1,5 @@
 /** `npm run bench -- <suite> [flags] [--json]`: measures; tests assert. With --json the last line is one JSON object. */
+import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
 import { measureTab } from './tab.ts'
 
@@ -8,6 +9,7 @@ type Report = { rows: object[]; ratios?: object[]; [more: string]: unknown }
 const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   tab: async () => ({ rows: await measureTab() }),
   engine: measureEngines,
+  profile: profileEngine,
 }
 
 const [suite = '', ...flags] = process.argv.slice(2)

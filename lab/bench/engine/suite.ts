@@ -19,7 +19,7 @@ import { openInNode } from './nodeHost.ts'
 
 /** Losses of different engines from the same weights on the same ids agree to this, relative. */
 const AGREE = 1e-4
-const RECIPE = { totalSteps: 1_000, peakLearningRate: 3e-3 }
+export const RECIPE = { totalSteps: 1_000, peakLearningRate: 3e-3 }
 const WARM_UPS = 1
 const PEERS = ['jax-js', 'stock-tfjs'] as const satisfies readonly EngineName[]
 
@@ -116,7 +116,7 @@ async function openBrowsers(peers: boolean): Promise<{ isolated: Host; plain: Ho
 }
 
 /** Sequences a step: what a run of that preset has by default, less where a CPU would take minutes. */
-function batchOf(preset: PresetName): number {
+export function batchOf(preset: PresetName): number {
   return { nano: 8, micro: 8, mini: 2 }[preset as string] ?? 1
 }
 
@@ -200,7 +200,7 @@ function rowOf(
 }
 
 /** The same batch for every step and every engine. */
-function randomSequences(preset: PresetName, batch: number): Uint16Array {
+export function randomSequences(preset: PresetName, batch: number): Uint16Array {
   const { vocabSize, sequenceLength } = PRESETS[preset]
   const uniform = randomFrom(`bench/${preset}`)
   return Uint16Array.from({ length: batch * (sequenceLength + 1) }, () => Math.floor(uniform() * vocabSize))
