@@ -41,14 +41,24 @@ const options = { batchSize: 8 }
 
 test('the fastest of the measured backends is chosen', async () => {
   const all = { webgpu: GPU, wasm: WASM, webgl: GPU }
-  const choice = await chooseBackend(
-    PRESETS.nano,
-    options,
-    world(all, { webgpu: 900, wasm: 7_000, webgl: 300 }),
-  )
+  const fake = world(all, { webgpu: 900, wasm: 7_000, webgl: 300 })
+  const choice = await chooseBackend(PRESETS.nano, options, fake)
+  expect(fake.measured).toEqual(['webgpu', 'wasm']) // the same GPU through WebGL is slower than through WebGPU
   expect(choice).toMatchObject({ backend: 'wasm', tokensPerSecond: 7_000 })
   expect(choice.measurements.map(({ backend }) => backend)).toEqual(['webgpu', 'wasm', 'webgl'])
   expect(choice.measurements[0]?.note).toBe('webgpu: 900 tokens per second on Some GPU')
+})
+
+test('WebGL is measured where WebGPU is missing or fails', async () => {
+  const speeds = { wasm: 100, webgl: 300 }
+  for (const webgpu of [OUT, GPU]) {
+    const choice = await chooseBackend(
+      PRESETS.nano,
+      options,
+      world({ webgpu, wasm: WASM, webgl: GPU }, speeds),
+    )
+    expect(choice.backend).toBe('webgl')
+  }
 })
 
 test('a software adapter is not measured, and the note says why', async () => {

@@ -11,13 +11,15 @@ import { type RemoteEngine, startEngine } from './engineClient.ts'
 import type { Fit } from './fit.ts'
 
 /** For all micro-batches together, the first step of each not counted. */
-const MEASURE_MS = 800
+const MEASURE_MS = 1_000
+/** Steps of the first micro-batch, not counted, in which JavaScript's compiler warms up. */
+const WARM_UPS = 3
 /** No more tokens at once than this are tried: beyond it no device of ours was faster. */
 const MOST_TOKENS = 8_192
 /** A candidate that has shown no speed by then is given up. */
 const LIMIT_MS = 8_000
-/** The next larger one is worth its time when it is faster than the best so far by this. */
-const WORTH = 1.02
+/** A larger micro-batch wins unless it is slower than this share of the fastest: fewer of them have less to add up. */
+const NEARLY = 0.9
 
 export interface BackendSpeed extends Fit {
   readonly tokensPerSecond: number
@@ -56,16 +58,25 @@ async function fastestOf(engine: RemoteEngine, fits: readonly Fit[]): Promise<Ba
   )
   if (least === undefined) throw new EngineError('engine/backend-missing', 'not even one sequence fits')
   const begin = performance.now()
-  let best = await speedOf(engine, least)
-  // The largest first; a smaller one only while there is time, and larger ones are not helping.
+  const first = await speedOf(engine, least, WARM_UPS)
+  const measured = [first]
+  // The largest first, the others while there is time.
   for (const fit of larger.reverse()) {
-    const expected = (2.5e3 * fit.microBatch * sequenceLength) / best.tokensPerSecond
+    const expected = (2e3 * fit.microBatch * sequenceLength) / first.tokensPerSecond
     if (performance.now() - begin + expected > MEASURE_MS) continue
     const next = await speedOf(engine, fit).catch((error: unknown) => outOfMemory(error))
     if (next === null) break // the engine is gone, what was measured before holds
-    if (next.tokensPerSecond > WORTH * best.tokensPerSecond) best = next
+    measured.push(next)
   }
-  return best
+  return bestOf(measured, first)
+}
+
+/** Exported for its test. */
+export function bestOf(measured: readonly BackendSpeed[], least: BackendSpeed): BackendSpeed {
+  const fastest = Math.max(...measured.map(({ tokensPerSecond }) => tokensPerSecond))
+  return measured
+    .filter(({ tokensPerSecond }) => tokensPerSecond >= NEARLY * fastest)
+    .reduce((a, b) => (b.microBatch > a.microBatch ? b : a), least)
 }
 
 /** A prediction can be wrong, and a GPU that has run out of memory is a lost one. */
@@ -74,11 +85,11 @@ function outOfMemory(error: unknown): null {
   throw error
 }
 
-async function speedOf(engine: RemoteEngine, fit: Fit): Promise<BackendSpeed> {
+async function speedOf(engine: RemoteEngine, fit: Fit, warmUps = 0): Promise<BackendSpeed> {
   const { microBatch } = fit
   const job = { batchSize: microBatch, totalSteps: 1_000, peakLearningRate: 1e-4 }
   const sequences = someSequences(engine.config, microBatch)
-  const limits = { warmUps: 0, least: 1, most: 8, milliseconds: MEASURE_MS / 8 }
+  const limits = { warmUps, least: 1, most: 8, milliseconds: MEASURE_MS / 8 }
   const { msPerStep }: Measured = await measureSteps(
     (index) => timedStep(engine, job, sequences, index),
     limits,
