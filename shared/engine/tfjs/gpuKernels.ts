@@ -4,7 +4,7 @@
  * the backend's reductions would take a workgroup for each. Nothing has a barrier and every sum a fixed order. The rest
  * is plainKernels.ts's.
  */
-import type * as tf from '@tensorflow/tfjs-core'
+import * as tf from '@tensorflow/tfjs-core'
 import { LAYER_NORM_EPSILON } from '../../model/config.ts'
 import { dispatch, gpu, pipeline } from './gpuMemory.ts'
 import type { Kernels, Normed, NormState } from './kernels.ts'
@@ -125,6 +125,8 @@ ${INDEX}${MAIN} {
 export const gpuKernels: Kernels = {
   ...plainKernels,
   ...makeHeadKernels({ layerNorm, layerNormBackward }),
+  // The backend's products read four numbers at a time, but not with a transposed right-hand operand.
+  productWithTransposed: (a, b) => tf.tidy(() => tf.matMul(a, tf.transpose(b))),
   gatedSilu(both) {
     const [rows, columns] = both.shape
     const y = gpu().newTensor<tf.Rank.R2>([rows, columns / 2])

@@ -7,7 +7,6 @@ import { predictPeakBytes } from './peakBytes.ts'
 import { measurePeak } from './peakBytesCases.ts'
 
 test.each([
-  ['nano, one long sequence', { ...PRESETS.nano, sequenceLength: 256 }, 1, 1],
   ['nano, eight by twos', PRESETS.nano, 8, 2],
   ['micro', { ...PRESETS.micro, sequenceLength: 64 }, 1, 1],
 ])(

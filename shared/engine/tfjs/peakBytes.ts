@@ -103,9 +103,10 @@ function lossPhase(s: Sizes): number {
   const logits = rows * s.vocabulary
   const chunked = rows < s.rows
   const ofChunk = rows * s.d * (chunked ? 6 : 5)
-  const transposed = s.heap ? 1 : 0
-  const forward = Math.max(logits + transposed * s.embedding, 2 * logits)
-  const gradients = logits + Math.max(transposed * logits + 2 * s.embedding, 3 * s.embedding)
+  const transposedEmbedding = s.backend === 'webgl' ? 0 : s.embedding
+  const transposedLogits = s.backend === 'wasm' ? logits : 0
+  const forward = Math.max(logits + transposedEmbedding, 2 * logits)
+  const gradients = logits + Math.max(transposedLogits + 2 * s.embedding, 3 * s.embedding)
   const earlier = chunked ? s.embedding + s.wide : 0 // the sum so far, and dx
   return keptBlocks(s, s.layers) + 3 * s.wide + earlier + ofChunk + Math.max(forward, gradients)
 }
