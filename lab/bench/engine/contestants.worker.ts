@@ -3,6 +3,8 @@
  * opens one in its life, so that none sees what another has registered.
  */
 import { expose } from 'comlink'
+// The page's end has it too (chooseBackend.ts), and both ends must read errors alike.
+import '../../../client/worker/engineErrors.ts'
 import type { TimedStep } from '../../../shared/engine/measure.ts'
 import { browserWasmPaths } from '../../../shared/engine/tfjs/browserWasmPaths.ts'
 import { meterBuffers } from '../../../shared/engine/tfjs/memoryMeter.ts'

@@ -159,20 +159,22 @@ function layerNormBackward(dy: tf.Tensor2D, { unit, scale }: NormState, gain: tf
   return { dx, dGain }
 }
 
-/** Pipelines by device, kernel and width. */
-const pipelines = new WeakMap<GPUDevice, Map<string, GPUComputePipeline>>()
+type Code = (n: number) => string
 
-function launch(
-  code: (n: number) => string,
-  n: number,
-  tensors: readonly tf.Tensor[],
-  threads: number,
-): void {
-  const { device, record, bufferOf } = gpu()
-  const made = pipelines.get(device) ?? new Map<string, GPUComputePipeline>()
-  pipelines.set(device, made)
-  const text = code(n)
-  const known = made.get(text) ?? pipeline(text)
-  made.set(text, known)
-  record(tensors, (pass) => dispatch(pass, known, tensors.map(bufferOf), Math.ceil(threads / THREADS)))
+/** By device, kernel and width. */
+const pipelines = new WeakMap<GPUDevice, Map<Code, Map<number, GPUComputePipeline>>>()
+
+function pipelineOf(code: Code, n: number): GPUComputePipeline {
+  const { device } = gpu()
+  const ofDevice = pipelines.get(device) ?? new Map<Code, Map<number, GPUComputePipeline>>()
+  const ofKernel = ofDevice.get(code) ?? new Map<number, GPUComputePipeline>()
+  const made = ofKernel.get(n) ?? pipeline(code(n))
+  pipelines.set(device, ofDevice.set(code, ofKernel.set(n, made)))
+  return made
+}
+
+function launch(code: Code, n: number, tensors: readonly tf.Tensor[], threads: number): void {
+  const { record, bufferOf } = gpu()
+  const kernel = pipelineOf(code, n)
+  record(tensors, (pass) => dispatch(pass, kernel, tensors.map(bufferOf), Math.ceil(threads / THREADS)))
 }

@@ -10,7 +10,6 @@ else {
   numerics('webgpu in Node', {
     backend: 'webgpu',
     skip: {
-      'sizes in multiples of 32': inChromium,
       'output alone': inChromium,
       'attention alone': 'the whole pass is compared at as many rows',
     },
