@@ -20,7 +20,7 @@ import { openInNode } from './nodeHost.ts'
 /** Losses of different engines from the same weights on the same ids agree to this, relative. */
 const AGREE = 1e-4
 export const RECIPE = { totalSteps: 1_000, peakLearningRate: 3e-3 }
-const WARM_UPS = 1
+const WARM_UPS = 3
 const PEERS = ['jax-js', 'stock-tfjs'] as const satisfies readonly EngineName[]
 
 export interface EngineRow {
