@@ -210,7 +210,7 @@ const running = {
   fellBack: (from: string, to: string) =>
     `${from} kept stopping, so this tab now trains with ${to}, which may be slower. Nothing you sent is lost. To try ${from} again, press Stop and start again.`,
   measured: (backend: string, rate: string, note: string) =>
-    `${backend}: ${rate}${note === '' ? '' : `, ${note}`}`,
+    `${backend}: ${rate}${note === '' ? '' : ` ${note}`}`,
   notMeasured: (backend: string, note: string) => `${backend}: ${note === '' ? 'not measured' : note}`,
   runTitle: 'The run',
   runNone: 'There is no run yet.',

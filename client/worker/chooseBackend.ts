@@ -81,7 +81,7 @@ async function consider(
     backend,
     ...least,
     tokensPerSecond: null,
-    note: `${backend}: ${why}`,
+    note: why,
   })
   if (!adapter.usable) return unmeasured(`${adapter.text}, not measured`)
   if (fits.length === 0) {
@@ -93,8 +93,7 @@ async function consider(
   onTesting?.(backend)
   try {
     const measured = await world.measure(backend, config, fits, signal)
-    const speed = Math.round(measured.tokensPerSecond).toLocaleString('en')
-    return { backend, ...measured, note: `${backend}: ${speed} tokens per second on ${adapter.text}` }
+    return { backend, ...measured, note: `on ${adapter.text}` }
   } catch (error) {
     signal?.throwIfAborted()
     return unmeasured(error instanceof Error ? error.message : String(error))
@@ -110,7 +109,7 @@ function fastest(measurements: Measurement[]): BackendChoice {
       best = { backend, microBatch, peakBytes, tokensPerSecond }
   }
   if (best) return { ...best, measurements }
-  const notes = measurements.map(({ note }) => note).join('; ')
+  const notes = measurements.map(({ backend, note }) => `${backend}: ${note}`).join('; ')
   throw new EngineError('engine/backend-missing', `No way to train works in this browser. ${notes}.`)
 }
 

@@ -58,15 +58,24 @@ const service = {
     const state = await engine().getOptimiserState()
     return transfer(state, [state.firstMoment.buffer, state.secondMoment.buffer])
   },
-  /** `snapshotSeconds` is 0 when nobody keeps snapshots. */
+  /**
+   * `snapshotSeconds` is 0 when nobody keeps snapshots. What the page hears travels by a port of its own, so the job
+   * ends only when the page has heard the last of it.
+   */
   async train(job: TrainJob, listener: RemoteListener, snapshotSeconds: number) {
+    let heard: Promise<void> = Promise.resolve()
+    const progress = (p: TrainProgress) => {
+      heard = listener.progress(p)
+    }
     const snapshot = (s: Snapshot) => {
       const { firstMoment, secondMoment } = s.optimiser
       void listener.snapshot(transfer(s, [s.parameters.buffer, firstMoment.buffer, secondMoment.buffer]))
     }
     const kept = snapshotSeconds > 0 ? { snapshot, snapshotSeconds } : {}
     try {
-      return await engine().train(job, { progress: (progress) => void listener.progress(progress), ...kept })
+      const result = await engine().train(job, { progress, ...kept })
+      await heard
+      return result
     } finally {
       listener[releaseProxy]()
     }

@@ -54,9 +54,9 @@ test('chooses wasm where the GPU is a program, and remembers', async () => {
   expect(choice.tokensPerSecond).toBeGreaterThan(0)
   expect([1, 2]).toContain(choice.microBatch)
   expect(choice.measurements.map(({ note }) => note)).toEqual([
-    'webgpu: software adapter, runs on the CPU, not measured',
-    expect.stringMatching(/^wasm: [\d,]+ tokens per second on the CPU$/),
-    'webgl: software adapter, runs on the CPU, not measured',
+    'software adapter, runs on the CPU, not measured',
+    'on the CPU',
+    'software adapter, runs on the CPU, not measured',
   ])
   expect(await chooseBackend(TINY, options)).toEqual(choice)
   expect(tested).toEqual(['wasm'])
