@@ -1,0 +1,213 @@
+/**
+ * The global weights as a volunteer holds them, fragment by fragment: in memory, and the newest bits of each as a
+ * blob on disk, so that a reload needs no download. From one global step to the next it fetches only the deltas when
+ * they are fewer bytes than the snapshot, and trusts the sum only when it has the snapshot's hash. It does not know
+ * which fragment lies where in the model (shared/model/layout.ts), and nothing of replicas (replica.ts).
+ */
+import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
+import { CodecError } from '../../shared/codec/errors.ts'
+import { type BlobStore, blobStore } from './blobStore.ts'
+import { BlobError, type FetchOptions, fetchBlob } from './blobs.ts'
+import { bytesOf, floatsOf } from './floatBytes.ts'
+import { sha256 } from './sha256.ts'
+
+/** One step of a fragment's way to its newest snapshot. */
+export interface DeltaView {
+  /** The snapshot that it is added to; the sum is the next entry's `from`, after the last one the fragment's `hash`. */
+  readonly from: string
+  readonly hash: string
+  readonly bytes: number
+  readonly codec: CodecName
+}
+
+/** A fragment of the global weights, as the coordinator offers it. */
+export interface FragmentView {
+  /** The snapshot: f32, little endian. */
+  readonly hash: string
+  readonly bytes: number
+  /** The newest last. */
+  readonly deltas: readonly DeltaView[]
+}
+
+/** Bytes of this fragment that came so far, of those on their way. Starts again when deltas prove no use. */
+export type OnFragmentBytes = (received: number, total: number) => void
+
+/** Values added in one task, some milliseconds; a larger slice would make the page stutter. */
+const SLICE = 1_000_000
+
+export class GlobalWeights {
+  readonly #held = new Map<number, Held>()
+  readonly #options: FetchOptions
+  readonly #store: BlobStore
+  #downloaded = 0
+
+  constructor(options: FetchOptions = {}) {
+    this.#options = options
+    this.#store = options.store ?? blobStore
+  }
+
+  /** Bytes that came over the network for all fragments so far. */
+  get downloaded(): number {
+    return this.#downloaded
+  }
+
+  /** The snapshots in use: for BlobStore.prune. */
+  get hashes(): string[] {
+    return Array.from(this.#held.values(), ({ hash }) => hash)
+  }
+
+  /**
+   * The fragment `index` as `view` describes it: `parameters` values. They stay this object's own: do not change or
+   * transfer them. A later call leaves them as they are and returns others.
+   * @throws BlobError when the snapshot is gone or damaged; the signal's reason when aborted.
+   */
+  async fragment(
+    index: number,
+    view: FragmentView,
+    parameters: number,
+    signal: AbortSignal,
+    onBytes: OnFragmentBytes = () => undefined,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    signal.throwIfAborted()
+    const start = await this.#nearest(index, view, parameters)
+    if (start?.deltas.length === 0) return this.#hold(index, view, start.values)
+    const values = start && (await this.#follow(start, view, signal, onBytes))
+    signal.throwIfAborted()
+    if (values === null) {
+      return this.#hold(index, view, await this.#snapshot(view, parameters, signal, onBytes))
+    }
+    await this.#store.keep(view.hash, bytesOf(values))
+    return this.#hold(index, view, values)
+  }
+
+  /** The newest state on the way that is here, unless the rest of the way is no shorter than the snapshot. */
+  async #nearest(index: number, view: FragmentView, parameters: number): Promise<Start | null> {
+    let bytes = 0
+    for (let i = view.deltas.length; ; i--) {
+      const deltas = view.deltas.slice(i)
+      const values = await this.#here(index, deltas[0]?.from ?? view.hash, parameters)
+      if (values !== null) return { values, deltas }
+      bytes += view.deltas[i - 1]?.bytes ?? 0
+      if (i === 0 || bytes >= view.bytes) return null
+    }
+  }
+
+  async #here(index: number, hash: string, parameters: number): Promise<Float32Array<ArrayBuffer> | null> {
+    const held = this.#held.get(index)
+    if (held?.hash === hash) return held.values.length === parameters ? held.values : null
+    const bytes = await this.#store.read(hash)
+    return bytes?.length === 4 * parameters ? floatsOf(bytes) : null
+  }
+
+  /** Null when a delta is missing or broken, or when the sum is not the snapshot. */
+  async #follow(
+    { values, deltas }: Start,
+    view: FragmentView,
+    signal: AbortSignal,
+    onBytes: OnFragmentBytes,
+  ): Promise<Float32Array<ArrayBuffer> | null> {
+    try {
+      const blobs = await this.#fetchDeltas(deltas, signal, onBytes)
+      const sum = new Float32Array(values.length)
+      let from = values
+      for (const [i, { codec }] of deltas.entries()) {
+        await addDelta(from, blobs[i] ?? new Uint8Array(), codec, sum, signal)
+        from = sum
+      }
+      return (await sha256(bytesOf(sum))) === view.hash ? sum : null
+    } catch (error) {
+      if (error instanceof BlobError || error instanceof CodecError) return null
+      throw error
+    }
+  }
+
+  /** All at once: they are small and the way to the coordinator may be long. One that is missing ends the others. */
+  async #fetchDeltas(deltas: readonly DeltaView[], signal: AbortSignal, onBytes: OnFragmentBytes) {
+    const missing = new AbortController()
+    const either = AbortSignal.any([signal, missing.signal])
+    const total = deltas.reduce((sum, { bytes }) => sum + bytes, 0)
+    const received = deltas.map(() => 0)
+    const fetchOne = ({ hash }: DeltaView, i: number) => {
+      const show = (bytes: number) => {
+        received[i] = bytes
+        onBytes(
+          received.reduce((sum, part) => sum + part, 0),
+          total,
+        )
+      }
+      return fetchBlob(hash, either, show, { ...this.#counting(), keep: false })
+    }
+    return Promise.all(deltas.map(fetchOne)).finally(() => missing.abort())
+  }
+
+  async #snapshot(view: FragmentView, parameters: number, signal: AbortSignal, onBytes: OnFragmentBytes) {
+    const show = (received: number) => onBytes(received, view.bytes)
+    const bytes = await fetchBlob(view.hash, signal, show, this.#counting())
+    if (bytes.length !== 4 * parameters) {
+      const promised = `${bytes.length} bytes instead of ${4 * parameters}`
+      throw new BlobError('bad-blob', `The weights ${view.hash.slice(0, 12)}… have ${promised}.`)
+    }
+    return floatsOf(bytes)
+  }
+
+  #counting(): FetchOptions {
+    const { onNetwork } = this.#options
+    const count = (bytes: number) => {
+      this.#downloaded += bytes
+      onNetwork?.(bytes)
+    }
+    return { ...this.#options, onNetwork: count }
+  }
+
+  /** Takes the new state over, and deletes the fragment's older ones from the disk. */
+  async #hold(index: number, view: FragmentView, values: Float32Array<ArrayBuffer>) {
+    const before = this.#held.get(index)
+    this.#held.set(index, { hash: view.hash, values })
+    const older = new Set(view.deltas.map(({ from }) => from))
+    if (before) older.add(before.hash)
+    for (const hash of this.hashes) older.delete(hash) // fragments may be equal
+    for (const hash of older) await this.#store.remove(hash)
+    return values
+  }
+}
+
+interface Held {
+  readonly hash: string
+  readonly values: Float32Array<ArrayBuffer>
+}
+
+/** Where the way begins, and what is to be added. */
+interface Start {
+  readonly values: Float32Array<ArrayBuffer>
+  readonly deltas: readonly DeltaView[]
+}
+
+/** `sum[i] = f32(values[i] + delta[i])`, a slice a task; `sum` may be `values`. @throws CodecError. */
+async function addDelta(
+  values: Float32Array,
+  bytes: Uint8Array,
+  codec: CodecName,
+  sum: Float32Array,
+  signal: AbortSignal,
+): Promise<void> {
+  const delta = CODECS[codec]?.decode(bytes, values.length) ?? new Float32Array()
+  for (let start = 0; start < values.length; start += SLICE) {
+    const end = Math.min(start + SLICE, values.length)
+    // A Float32Array rounds what is put into it to f32; all indices are below the length.
+    for (let i = start; i < end; i++) sum[i] = (values[i] as number) + (delta[i] as number)
+    await nextTask()
+    signal.throwIfAborted()
+  }
+}
+
+/** Unlike a timer, not held back to one a second in a hidden tab. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel()
+    port1.onmessage = () => {
+      port1.close()
+      resolve()
+    }
+    port2.postMessage(null)
+  })
+}
