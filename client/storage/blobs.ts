@@ -107,7 +107,8 @@ async function receive(arrival: Arrival, attempt: Attempt): Promise<boolean> {
     if (response.status === 416 && arrival.length > 0) return true
     return await readBody(response, arrival, attempt)
   } catch (error) {
-    if (error instanceof BlobError || attempt.signal.aborted) throw error
+    if (error instanceof BlobError) throw error
+    attempt.signal.throwIfAborted()
     return false // no connection, or one that broke
   }
 }
