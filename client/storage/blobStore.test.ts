@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { BlobStore, STORE_LIMITS } from './blobStore.ts'
 import { MemoryFolder, someBytes } from './fakes.ts'
 import { sha256 } from './sha256.ts'
@@ -32,6 +32,15 @@ beforeEach(() => {
   folder = new MemoryFolder()
   otherData = 0
   quota = undefined
+})
+
+it('[B1] a file is checked at its first reading by a page, and at no later one', async () => {
+  await storeOfAll()
+  const store = new BlobStore(folder, { estimate })
+  const digest = vi.spyOn(crypto.subtle, 'digest')
+  for (const _ of [1, 2, 3]) expect(await store.read(a)).toEqual(blobs[0]?.bytes)
+  expect(digest).toHaveBeenCalledTimes(1)
+  digest.mockRestore()
 })
 
 describe('prune', () => {

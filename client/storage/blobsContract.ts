@@ -122,6 +122,13 @@ export function blobsContract(name: string, makeEmpty: () => Promise<Folder>): v
       expect(ranges()).toEqual([null, 'bytes=6-', null])
     })
 
+    it('[B4] after damage, every byte counts as getting on again', async () => {
+      const { get, blob, coordinator, pauses } = await setUp()
+      coordinator.faults.push({ flip: true, cutAfter: 20 }, {}, { cutAfter: 5 })
+      expect(await get()).toEqual(blob)
+      expect(pauses).toEqual([0, 1, 0])
+    })
+
     it('[B4] a 404 ends it at once, also midway', async () => {
       const { get, coordinator } = await setUp()
       coordinator.faults.push({ cutAfter: 6 }, { status: 404 })
