@@ -1,29 +1,84 @@
 /**
- * The door to the aggregation thread: heavy arithmetic over whole models never runs on the coordinator's event
- * loop. One thread, so that two merges never hold two models' worth of memory.
+ * The door to the aggregation threads: heavy arithmetic over whole models never runs on the coordinator's event
+ * loop. Merges go one after another, each on as many threads as help it.
  */
+import { availableParallelism } from 'node:os'
+import { Piscina } from 'piscina'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { Merge } from '../rounds/machine.ts'
 import type { Machine } from '../rounds/state.ts'
-import { startThread } from '../threads.ts'
-import type { CheckTask, Folders, InitialTask } from './tasks.ts'
+import type { ContributionCheck } from './check.ts'
+import { type Outcome, valueOf } from './faults.ts'
+import type { Folders, FragmentBase, FragmentMerge, Merged } from './fragment.ts'
+import { type MergeHow, mergeFragment, threadsFor } from './merge.ts'
+import type { PartResult } from './part.ts'
+import type { CheckTask, ContributionTask, InitialFragmentsTask, InitialTask } from './tasks.ts'
+
+export type { ContributionCheck, Folders, FragmentBase, FragmentMerge, Merged }
 
 export interface Aggregator {
   /** Null when the stored contribution may count; else why not. */
+  checkContribution(check: ContributionCheck): Promise<RejectionReason | null>
+  /** The same merge gives the same blobs. @throws PotluckError `not-found`, `bad-blob`, `bad-state` */
+  mergeFragment(merge: FragmentMerge): Promise<Merged>
+  /** Makes the untrained weights: one base a fragment, in the order of shared/model/layout.ts. */
+  initialFragments(config: ModelConfig, seed: string, fragments: number): Promise<FragmentBase[]>
+
+  /** The same of whole models in one f16 blob. */
   check(task: Omit<CheckTask, 'folders'>): Promise<RejectionReason | null>
   merge(merge: Merge): Promise<Machine['base']>
   initial(config: ModelConfig, seed: string): Promise<Machine['base']>
   close(): Promise<void>
 }
 
-export function startAggregator(folders: Folders): Aggregator {
-  const thread = startThread(new URL('./thread.js', import.meta.url))
-  return {
-    check: (task) => thread.run({ folders, ...task } satisfies CheckTask, { name: 'check' }),
-    merge: (merge) => thread.run({ folders, merge }, { name: 'merge' }),
-    initial: (config, seed) =>
-      thread.run({ folders, config, seed } satisfies InitialTask, { name: 'initial' }),
-    close: () => thread.destroy(),
+export interface AggregatorOptions {
+  /** At most this many; otherwise one a processor, up to four. */
+  readonly threads?: number
+  readonly kernel?: MergeHow['kernel']
+  readonly onSpent?: MergeHow['onSpent']
+}
+
+/** Hashing is most of a merge, and four threads hash faster than disks read. */
+const MOST_THREADS = 4
+
+export function startAggregator(folders: Folders, options: AggregatorOptions = {}): Aggregator {
+  const { threads = Math.min(MOST_THREADS, availableParallelism()), ...how } = options
+  const pool = startThreads(threads)
+  async function run<T>(name: string, task: object): Promise<T> {
+    return valueOf((await pool.run(task, { name })) as Outcome<T>) // what tasks.ts answers under that name
   }
+
+  // One merge at a time: the parts of two could hold all threads while waiting for each other's.
+  let last: Promise<unknown> = Promise.resolve()
+  function merged(merge: FragmentMerge): Promise<Merged> {
+    const runPart: MergeHow['runPart'] = (job) => run<PartResult>('mergePart', job)
+    const task = { folders, merge }
+    const next = last.then(() => mergeFragment(task, { ...how, threads: threadsFor(task, threads), runPart }))
+    last = next.catch(() => undefined) // its own caller hears of it
+    return next
+  }
+
+  return {
+    checkContribution: (check) => run('contribution', { folders, check } satisfies ContributionTask),
+    mergeFragment: merged,
+    initialFragments: (config, seed, fragments) =>
+      run('untrained', { folders, config, seed, fragments } satisfies InitialFragmentsTask),
+
+    check: (task) => pool.run({ folders, ...task } satisfies CheckTask, { name: 'check' }),
+    merge: (merge) => pool.run({ folders, merge }, { name: 'merge' }),
+    initial: (config, seed) => pool.run({ folders, config, seed } satisfies InitialTask, { name: 'initial' }),
+    close: () => pool.destroy(),
+  }
+}
+
+/** Kept for the process's life, as threads.ts does: what they have loaded stays loaded. */
+function startThreads(threads: number): Piscina {
+  return new Piscina({
+    filename: new URL('./thread.js', import.meta.url).href,
+    execArgv: [],
+    minThreads: 1,
+    maxThreads: threads,
+    idleTimeout: Number.POSITIVE_INFINITY,
+  })
 }

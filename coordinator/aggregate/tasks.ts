@@ -1,4 +1,7 @@
-/** The aggregation thread's tasks: opens the blobs and calls work.ts. thread.js brings them into the thread. */
+/**
+ * The aggregation threads' tasks, as thread.js brings them into a thread. Of the fragments, each answers an Outcome;
+ * check, merge and initial are those of whole models in one f16 blob.
+ */
 
 import { floatsToBytes } from '../../shared/codec/floats.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
@@ -7,13 +10,36 @@ import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { Merge } from '../rounds/machine.ts'
 import type { Machine } from '../rounds/state.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
+import { type ContributionCheck, checkContribution } from './check.ts'
+import { type Outcome, outcomeOf } from './faults.ts'
+import type { Folders, FragmentBase } from './fragment.ts'
+import { initialFragments } from './initial.ts'
+import { type PartJob, type PartResult, runPart } from './part.ts'
 import { faultOf, largestMagnitude, mergeRound } from './work.ts'
 
-export interface Folders {
-  /** Weights, shards, manifests: what volunteers may fetch. */
-  readonly blobs: string
-  /** Contributions and velocity: the coordinator's own. */
-  readonly vault: string
+/** One thread's part of a merge. */
+export function mergePart(job: PartJob): Promise<Outcome<PartResult>> {
+  return outcomeOf(runPart(job))
+}
+
+export interface ContributionTask {
+  readonly folders: Folders
+  readonly check: ContributionCheck
+}
+
+export function contribution({ folders, check }: ContributionTask): Promise<Outcome<RejectionReason | null>> {
+  return outcomeOf(checkContribution(folders, check))
+}
+
+export interface InitialFragmentsTask {
+  readonly folders: Folders
+  readonly config: ModelConfig
+  readonly seed: string
+  readonly fragments: number
+}
+
+export function untrained(task: InitialFragmentsTask): Promise<Outcome<FragmentBase[]>> {
+  return outcomeOf(initialFragments(task.folders, task.config, task.seed, task.fragments))
 }
 
 export interface CheckTask {

@@ -1,8 +1,8 @@
 /**
- * Where the aggregation thread begins: Node starts threads with plain JavaScript only, so this registers the
+ * Where an aggregation thread begins: Node starts threads with plain JavaScript only, so this registers the
  * TypeScript loader and hands over to tasks.ts.
  */
 import { register } from 'tsx/esm/api'
 
 register()
-export const { check, merge, initial } = await import('./tasks.ts')
+export const { check, contribution, initial, merge, mergePart, untrained } = await import('./tasks.ts')

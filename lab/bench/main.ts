@@ -1,4 +1,5 @@
 /** `npm run bench -- <suite> [flags] [--json]`: measures; tests assert. With --json the last line is one JSON object. */
+import { measureAggregate } from './aggregate.ts'
 import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
 import { measureTab } from './tab.ts'
@@ -10,6 +11,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   tab: async () => ({ rows: await measureTab() }),
   engine: measureEngines,
   profile: profileEngine,
+  aggregate: measureAggregate,
 }
 
 const [suite = '', ...flags] = process.argv.slice(2)
