@@ -9,7 +9,7 @@ import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { Merge } from '../rounds/machine.ts'
 import type { Machine } from '../rounds/state.ts'
 import type { ContributionCheck } from './check.ts'
-import { type Outcome, valueOf } from './faults.ts'
+import { type Outcome, valueFrom } from './faults.ts'
 import type { Folders, FragmentBase, FragmentMerge, Merged } from './fragment.ts'
 import { type MergeHow, mergeFragment, threadsFor } from './merge.ts'
 import type { PartResult } from './part.ts'
@@ -46,7 +46,7 @@ export function startAggregator(folders: Folders, options: AggregatorOptions = {
   const { threads = Math.min(MOST_THREADS, availableParallelism()), ...how } = options
   const pool = startThreads(threads)
   async function run<T>(name: string, task: object): Promise<T> {
-    return valueOf((await pool.run(task, { name })) as Outcome<T>) // what tasks.ts answers under that name
+    return valueFrom((await pool.run(task, { name })) as Outcome<T>) // what tasks.ts answers under that name
   }
 
   // One merge at a time: the parts of two could hold all threads while waiting for each other's.

@@ -20,7 +20,7 @@ export async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
 }
 
 /** Outside it. @throws what the work threw */
-export function valueOf<T>(outcome: Outcome<T>): T {
+export function valueFrom<T>(outcome: Outcome<T>): T {
   if ('value' in outcome) return outcome.value
   if ('abandoned' in outcome) throw new Abandoned(outcome.abandoned)
   const { code, message, status } = outcome.fault

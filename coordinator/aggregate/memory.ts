@@ -3,7 +3,7 @@
  * depends on codecs alone, neither on the model nor on the number of contributions.
  */
 import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
-import { KERNEL_BLOCK } from './kernel.ts'
+import { KERNEL_BLOCK } from './accumulateKernel.ts'
 
 /** Parameters of a slice: whole blocks of every codec, and few enough that a slice stays in the processor's cache. */
 export const SLICE = 131_072
@@ -23,6 +23,8 @@ export interface Layout {
   readonly newWeights: number
   readonly newExact: number
   readonly newVelocity: number
+  /** θ − θ̂, then what it becomes through the downlink's codec, in f32. */
+  readonly difference: number
   readonly delta: number
   /** Two buffers of GROUP contributions, each with its scales and weight for the kernel. */
   readonly groups: readonly GroupLayout[]
@@ -60,6 +62,7 @@ export function layoutOf(codec: CodecName, downlink: CodecName): Layout {
     newWeights: floats(),
     newExact: floats(),
     newVelocity: floats(),
+    difference: floats(),
     delta: take(CODECS[downlink].byteLength(SLICE)),
     groups: [group(), group()],
   }

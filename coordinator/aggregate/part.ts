@@ -8,19 +8,14 @@
 import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
 import { CodecError } from '../../shared/codec/errors.ts'
 import { applyDelta } from '../../shared/diloco/delta.ts'
-import { accumulate, applyOuterStep } from '../../shared/diloco/outer.ts'
+import { accumulate, applyOuterStep, pseudoGradient } from '../../shared/diloco/outer.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
+import { type Accumulate, KERNEL_BLOCK, KERNELS, type KernelCodec, scaleTable } from './accumulateKernel.ts'
 import { Barrier } from './barrier.ts'
 import { BlobReader, BlobWriter, damagedBlob } from './files.ts'
-import {
-  type Accumulate,
-  KERNEL_BLOCK,
-  KERNELS,
-  type KernelCodec,
-  loadKernels,
-  scaleTable,
-} from './kernel.ts'
+import { type Kernels, loadKernels } from './kernels.ts'
 import { dataStride, GROUP, type GroupLayout, type Layout, layoutOf, SCALE_STRIDE, SLICE } from './memory.ts'
+import { FOUR } from './stepKernel.ts'
 import { type Spent, Stopwatch } from './stopwatch.ts'
 import { largestMagnitude } from './work.ts'
 
@@ -70,9 +65,9 @@ export async function runPart(job: PartJob): Promise<PartResult> {
   const watch = new Stopwatch()
   const opened: (BlobReader | BlobWriter)[] = []
   try {
-    const sum = await summation(job)
+    const arithmetic = await arithmeticFor(job)
     const files = openFiles(job, watch, opened)
-    const largest = mergeSlices(job, files, sum, barrier, watch)
+    const largest = mergeSlices(job, files, arithmetic, barrier, watch)
     for (const file of opened) if (file instanceof BlobReader) file.verify()
     const made = files.outputs.map(({ output, writer }) => ({ output, ...writer.finish() }))
     return { made, largest, spent: watch.spent }
@@ -137,49 +132,112 @@ function openFiles(job: PartJob, watch: Stopwatch, opened: (BlobReader | BlobWri
   }
 }
 
-interface Summation {
+/** The arithmetic, by kernels or without them, over the values from `start` to `end` of the slice in memory. */
+interface Arithmetic {
   /** By the thread that has read it: makes the slice of the group's contribution `index`, `values` long, ready to add. */
   readonly prepare: (group: GroupLayout, index: number, values: number) => void
-  /** Adds the group's contributions, one after another, to the sums from value `start` to `end` of the slice. */
+  /** Adds the group's contributions, one after another, to the sums. */
   readonly add: (group: GroupLayout, weights: readonly number[], start: number, end: number) => void
+  /** From the sums and the old to newExact, newVelocity and difference. */
+  readonly step: (total: number, start: number, end: number) => void
+  /** From the difference to newWeights; their largest magnitude. */
+  readonly apply: (start: number, end: number) => number
 }
 
-async function summation(job: PartJob): Promise<Summation> {
+async function arithmeticFor(job: PartJob): Promise<Arithmetic> {
   const { codec, memory } = job
   const layout = layoutOf(codec, job.downlink)
-  const kernels = job.kernel && isKernelCodec(codec) ? await loadKernels(memory) : null
-  return kernels && isKernelCodec(codec)
-    ? kernelSummation(codec, kernels[codec], memory.buffer, layout)
-    : plainSummation(codec, memory.buffer, layout)
+  const plain = plainArithmetic(job, layout)
+  const kernels = job.kernel ? await loadKernels(memory) : null
+  if (kernels === null) return plain
+  const steps = kernelSteps(job, layout, kernels, plain)
+  if (!isKernelCodec(codec)) return { ...plain, ...steps }
+  return { ...kernelSums(codec, kernels[codec], memory.buffer, layout), ...steps }
 }
 
 const isKernelCodec = (codec: CodecName): codec is KernelCodec => Object.hasOwn(KERNELS, codec)
 
 /** [A2] The definition. */
-function plainSummation(codec: CodecName, memory: ArrayBufferLike, layout: Layout): Summation {
-  const { byteLength, decodeInto } = CODECS[codec]
+function plainArithmetic(job: PartJob, layout: Layout): Arithmetic {
+  const memory = job.memory.buffer
+  const { byteLength, decodeInto } = CODECS[job.codec]
+  const floats = (address: number, start: number, end: number) =>
+    new Float32Array(memory, address + 4 * start, end - start)
+  const sums = (start: number, end: number) => new Float64Array(memory, layout.sum + 8 * start, end - start)
   return {
     prepare: () => undefined,
     add: ({ data }, weights, start, end) => {
-      const sum = new Float64Array(memory, layout.sum + 8 * start, end - start)
       const values = new Float32Array(end - start)
       const first = byteLength(start)
       weights.forEach((weight, index) => {
-        const address = data + index * dataStride(codec) + first
+        const address = data + index * dataStride(job.codec) + first
         decodeInto(new Uint8Array(memory, address, byteLength(end) - first), values)
-        accumulate(sum, values, weight)
+        accumulate(sums(start, end), values, weight)
       })
+    },
+    step: (total, start, end) => {
+      const exact = floats(layout.newExact, start, end)
+      const velocity = floats(layout.newVelocity, start, end)
+      exact.set(floats(oldExact(job, layout), start, end))
+      velocity.set(floats(layout.velocity, start, end))
+      applyOuterStep(exact, velocity, sums(start, end), total, job)
+      const weights = floats(layout.weights, start, end)
+      floats(layout.difference, start, end).set(pseudoGradient(exact, weights)) // θ − θ̂
+    },
+    apply: (start, end) => {
+      const weights = floats(layout.newWeights, start, end)
+      weights.set(floats(layout.weights, start, end))
+      applyDelta(weights, floats(layout.difference, start, end))
+      return largestMagnitude(weights)
+    },
+  }
+}
+
+/** Where θ lies; velocity's zeros, when there is none yet, are those of fresh memory. */
+const oldExact = (job: PartJob, layout: Layout) => (job.exact === null ? layout.weights : layout.exact)
+
+/** The same bits from the kernels; what is left of the last four is the plain functions'. */
+function kernelSteps(
+  job: PartJob,
+  layout: Layout,
+  { step, apply }: Kernels,
+  plain: Arithmetic,
+): Pick<Arithmetic, 'step' | 'apply'> {
+  return {
+    step: (total, start, end) => {
+      const fours = Math.floor((end - start) / FOUR)
+      const at = (address: number) => address + 4 * start
+      step(
+        layout.sum + 8 * start,
+        at(oldExact(job, layout)),
+        at(layout.velocity),
+        at(layout.weights),
+        at(layout.newExact),
+        at(layout.newVelocity),
+        at(layout.difference),
+        fours,
+        total,
+        job.learningRate,
+        job.momentum,
+      )
+      plain.step(total, start + fours * FOUR, end)
+    },
+    apply: (start, end) => {
+      const fours = Math.floor((end - start) / FOUR)
+      const at = (address: number) => address + 4 * start
+      const largest = apply(at(layout.weights), at(layout.difference), at(layout.newWeights), fours)
+      return Math.max(largest, plain.apply(start + fours * FOUR, end))
     },
   }
 }
 
 /** The same bits from the kernel. The last block may be short: the kernel then adds what nobody reads. */
-function kernelSummation(
+function kernelSums(
   codec: KernelCodec,
   kernel: Accumulate,
   memory: ArrayBufferLike,
   layout: Layout,
-): Summation {
+): Pick<Arithmetic, 'prepare' | 'add'> {
   const { blockBytes } = KERNELS[codec]
   const stride = dataStride(codec)
   const table = scaleTable(codec)
@@ -208,7 +266,13 @@ function kernelSummation(
 }
 
 /** [A3] Slice by slice. Returns the largest magnitude among the new weights of this thread's ranges. */
-function mergeSlices(job: PartJob, files: Files, sum: Summation, barrier: Barrier, watch: Stopwatch): number {
+function mergeSlices(
+  job: PartJob,
+  files: Files,
+  arithmetic: Arithmetic,
+  barrier: Barrier,
+  watch: Stopwatch,
+): number {
   const layout = layoutOf(job.codec, job.downlink)
   const meet = () => watch.time('wait', () => barrier.wait())
   let largest = 0
@@ -220,16 +284,16 @@ function mergeSlices(job: PartJob, files: Files, sum: Summation, barrier: Barrie
     new Float64Array(job.memory.buffer, layout.sum, SLICE).fill(0, start, end)
     for (let from = 0; from < job.contributions.length; from += GROUP, turn++) {
       const group = layout.groups[turn % 2] as GroupLayout // there are two
-      readGroup(job, files, group, sum, from, values)
+      readGroup(job, files, group, arithmetic, from, values)
       // Behind this barrier nobody is still adding the group before, whose buffers the next reading fills.
       meet()
       const weights = job.contributions.slice(from, from + GROUP).map(({ weight }) => weight)
-      if (end > start) watch.time('sum', () => sum.add(group, weights, start, end))
+      if (end > start) watch.time('sum', () => arithmetic.add(group, weights, start, end))
     }
     if (end > start) {
       largest = Math.max(
         largest,
-        watch.time('step', () => step(job, layout, start, end)),
+        watch.time('step', () => step(job, arithmetic, layout, start, end)),
       )
     }
     meet()
@@ -255,7 +319,7 @@ function readGroup(
   { memory, codec }: PartJob,
   { contributions }: Files,
   group: GroupLayout,
-  sum: Summation,
+  arithmetic: Arithmetic,
   from: number,
   values: number,
 ): void {
@@ -264,31 +328,21 @@ function readGroup(
     const reader = contributions.get(from + index)
     if (reader === undefined) continue
     reader.fill(new Uint8Array(memory.buffer, group.data + index * dataStride(codec), bytes))
-    sum.prepare(group, index, values)
+    arithmetic.prepare(group, index, values)
   }
 }
 
 /** [A2] [A5] The outer step from value `start` to `end`, and what volunteers will add. */
-function step(job: PartJob, layout: Layout, start: number, end: number): number {
-  const floats = (address: number) => new Float32Array(job.memory.buffer, address + 4 * start, end - start)
-  const weights = floats(layout.weights)
-  const exact = floats(layout.newExact)
-  const velocity = floats(layout.newVelocity)
-  exact.set(job.exact === null ? weights : floats(layout.exact))
-  velocity.set(floats(layout.velocity)) // zeros when there is none yet
-  const sum = new Float64Array(job.memory.buffer, layout.sum + 8 * start, end - start)
-  const total = job.contributions.reduce((all, { weight }) => all + weight, 0)
-  applyOuterStep(exact, velocity, sum, total, job)
-  const delta = new Float32Array(end - start)
-  for (let i = 0; i < delta.length; i++) delta[i] = (exact[i] as number) - (weights[i] as number) // i < length
+function step(job: PartJob, arithmetic: Arithmetic, layout: Layout, start: number, end: number): number {
+  const memory = job.memory.buffer
+  const total = job.contributions.reduce((sum, { weight }) => sum + weight, 0)
+  arithmetic.step(total, start, end)
+  const difference = new Float32Array(memory, layout.difference + 4 * start, end - start)
+  const bytes = encoded(job.downlink, difference)
   const { byteLength, decodeInto } = CODECS[job.downlink]
-  const bytes = encoded(job.downlink, delta)
-  new Uint8Array(job.memory.buffer, layout.delta + byteLength(start), bytes.length).set(bytes)
-  decodeInto(bytes, delta)
-  const newWeights = floats(layout.newWeights)
-  newWeights.set(weights)
-  applyDelta(newWeights, delta)
-  return largestMagnitude(newWeights)
+  new Uint8Array(memory, layout.delta + byteLength(start), bytes.length).set(bytes)
+  decodeInto(bytes, difference)
+  return arithmetic.apply(start, end)
 }
 
 function encoded(codec: CodecName, delta: Float32Array): Uint8Array {
