@@ -1,3 +1,5 @@
+import type { CodecName } from '../codec/codec.ts'
+
 /**
  * How far honest inner steps can move one parameter. AdamW's step is bounded whatever the gradients are: by
  * Cauchy-Schwarz |m̂|/√v̂ ≤ 1/√(1 − β₁²/β₂) = 2.345 for β = (0.9, 0.99) (the bias corrections only lower it:
@@ -18,4 +20,34 @@ export function travelBound(
   const reach = largestParameter + travelled
   const decayed = learningRates.reduce((sum, rate) => sum + rate, 0) * decay * reach
   return SLACK * (travelled + decayed)
+}
+
+/**
+ * How much further than `travel` the values may reach that a codec sends with error feedback, where x = Δ + residual is
+ * encoded and the residual is x minus what was decoded. Let M be the largest |x| that ever comes, ε the largest
+ * error of one encoding as a share of its block's largest |x|:
+ *
+ *   M ≤ travel + εM, so M ≤ travel / (1 − ε), and what is decoded is at most M and the rounding of the scale to f16, 2^-11.
+ *
+ * - f32 has no error. f16: ε = 2^-11.
+ * - int8: half of one of 127 steps and the scale's rounding, ε = 1/254 + 2^-11.
+ * - int4: half of one of 7 steps and the scale's rounding, ε = 1/14 + 2^-11.
+ * - sparse sends the largest 1 of 64 (k of m) and keeps the rest, so values wait and grow. A value of size h that waits
+ *   has waited h/travel rounds at least; in each of them k others were larger and were sent. What is sent
+ *   leaves no more than half of M behind (2-bit values), so it cannot have grown back within (h − M/2)/travel
+ *   rounds: all those were different values of the block, k·(h − M/2)/travel ≤ m, and for h = M, M ≤ 128·travel.
+ */
+const ONE_ERROR = {
+  f32: 0,
+  f16: 2 ** -11,
+  int8: 1 / 254 + 2 ** -11,
+  int4: 1 / 14 + 2 ** -11,
+} as const satisfies Record<Exclude<CodecName, 'sparse'>, number>
+const SPARSE_REACH = 128
+const SCALE_ROUNDING = 1 + 2 ** -11
+
+/** Inclusive bound on every decoded magnitude of an honest contribution whose |Δ| is at most `travel`. */
+export function contributionBound(codec: CodecName, travel: number): number {
+  const reach = codec === 'sparse' ? SPARSE_REACH : 1 / (1 - ONE_ERROR[codec])
+  return travel * reach * SCALE_ROUNDING
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { travelBound } from './bound.ts'
+import { applyDelta } from './delta.ts'
 import { accumulate, applyOuterStep, outerLearningRate, pseudoGradient } from './outer.ts'
 
 /** Runs outer steps over a single parameter that starts at 1. */
@@ -63,6 +64,16 @@ describe('the outer step', () => {
   ])('takes the paper’s rate for %d replicas', (replicas, rate) => {
     expect(outerLearningRate('auto', replicas)).toBe(rate)
     expect(outerLearningRate(0.5, replicas)).toBe(0.5)
+  })
+})
+
+describe('the step that volunteers make', () => {
+  it('adds, and rounds each sum once to f32', () => {
+    // 2^24 + 1 is no f32: the sum is a tie, and goes to the even 2^24. 0.1 + 0.2 in f32 is 0x3e99999a.
+    const weights = Float32Array.of(2 ** 24, 1, 0.1)
+    applyDelta(weights, Float32Array.of(1, -0.25, 0.2))
+    expect([...weights]).toEqual([2 ** 24, 0.75, 0.30000001192092896])
+    expect(() => applyDelta(weights, Float32Array.of(1))).toThrow(RangeError)
   })
 })
 
