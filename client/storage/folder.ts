@@ -28,6 +28,9 @@ export interface Folder {
   list(): Promise<Entry[]>
 }
 
+/** The page stands still while the browser copies what it is handed. */
+const BYTES_A_WRITE = 4 * 1024 ** 2
+
 /** `potluck/<name>` in OPFS. */
 export function originFolder(name: string): Folder {
   async function directory(): Promise<FileSystemDirectoryHandle> {
@@ -58,7 +61,11 @@ export function originFolder(name: string): Folder {
       const handle = await (await directory()).getFileHandle(file, { create: true })
       const writable = await handle.createWritable()
       try {
-        for (const piece of pieces) await writable.write(piece)
+        for (const piece of pieces) {
+          for (let at = 0; at < piece.length; at += BYTES_A_WRITE) {
+            await writable.write(piece.subarray(at, at + BYTES_A_WRITE))
+          }
+        }
         await writable.close()
       } catch (error) {
         await discard(writable, file).catch(() => undefined) // the first error says more

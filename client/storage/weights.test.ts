@@ -129,6 +129,13 @@ describe('global weights', () => {
     expect(await get(wrong)).toEqual(states[1])
   })
 
+  it('[W2] the snapshot when the codec is newer than the page', async () => {
+    const { get } = open()
+    await get(view(0))
+    const newer = { ...view(1), deltas: [{ ...view(1).deltas[0], codec: 'int1' }] } as unknown as FragmentView
+    expect(await get(newer)).toEqual(states[1])
+  })
+
   it('[W2] a snapshot that is gone, or of another length, is the caller’s error', async () => {
     const { weights, get } = open()
     coordinator.blobs.delete(hashes[0] ?? '')

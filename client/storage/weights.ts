@@ -110,7 +110,9 @@ export class GlobalWeights {
       const blobs = await this.#fetchDeltas(deltas, signal, onBytes)
       const sum = new Float32Array(values.length)
       let from = values
-      for (const [i, { codec }] of deltas.entries()) {
+      for (const [i, delta] of deltas.entries()) {
+        const codec = CODECS[delta.codec]
+        if (codec === undefined) return null // newer than this page
         await addDelta(from, blobs[i] ?? new Uint8Array(), codec, sum, signal)
         from = sum
       }
@@ -186,11 +188,11 @@ interface Start {
 async function addDelta(
   values: Float32Array,
   bytes: Uint8Array,
-  codec: CodecName,
+  codec: Codec,
   sum: Float32Array,
   signal: AbortSignal,
 ): Promise<void> {
-  const delta = CODECS[codec]?.decode(bytes, values.length) ?? new Float32Array()
+  const delta = codec.decode(bytes, values.length)
   for (let start = 0; start < values.length; start += SLICE) {
     const end = Math.min(start + SLICE, values.length)
     // A Float32Array rounds what is put into it to f32; all indices are below the length.
