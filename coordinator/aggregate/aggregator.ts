@@ -8,11 +8,13 @@ import type { ModelConfig } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { Merge } from '../rounds/machine.ts'
 import type { Machine } from '../rounds/state.ts'
-import type { ContributionCheck } from './check.ts'
+import type { Checked, ContributionCheck } from './check.ts'
 import { type Outcome, valueFrom } from './faults.ts'
 import type { Folders, FragmentBase, FragmentMerge, Merged } from './fragment.ts'
+import { MOST_THREADS } from './memory.ts'
 import { type MergeHow, mergeFragment, threadsFor } from './merge.ts'
 import type { PartResult } from './part.ts'
+import { Seals } from './seals.ts'
 import type { CheckTask, ContributionTask, InitialFragmentsTask, InitialTask } from './tasks.ts'
 
 export type { ContributionCheck, Folders, FragmentBase, FragmentMerge, Merged }
@@ -33,20 +35,30 @@ export interface Aggregator {
 }
 
 export interface AggregatorOptions {
-  /** At most this many; otherwise one a processor, up to four. */
+  /** At most this many, up to 16; otherwise one a processor, up to four. */
   readonly threads?: number
   readonly kernel?: MergeHow['kernel']
+  /** False: a merge hashes all that it reads, also what this process has seen whole before. */
+  readonly seals?: boolean
   readonly onSpent?: MergeHow['onSpent']
 }
 
 /** Hashing is most of a merge, and four threads hash faster than disks read. */
-const MOST_THREADS = 4
+const USUAL_THREADS = 4
 
 export function startAggregator(folders: Folders, options: AggregatorOptions = {}): Aggregator {
-  const { threads = Math.min(MOST_THREADS, availableParallelism()), ...how } = options
-  const pool = startThreads(threads)
+  const { threads = Math.min(USUAL_THREADS, availableParallelism()), kernel, onSpent } = options
+  const most = Math.min(MOST_THREADS, threads)
+  const pool = startThreads(most)
   async function run<T>(name: string, task: object): Promise<T> {
     return valueFrom((await pool.run(task, { name })) as Outcome<T>) // what tasks.ts answers under that name
+  }
+
+  const seals = options.seals === false ? undefined : new Seals()
+  async function checked(check: ContributionCheck): Promise<RejectionReason | null> {
+    const { reason, seal } = await run<Checked>('contribution', { folders, check } satisfies ContributionTask)
+    if (reason === null) seals?.set(check.hash, seal)
+    return reason
   }
 
   // One merge at a time: the parts of two could hold all threads while waiting for each other's.
@@ -54,13 +66,15 @@ export function startAggregator(folders: Folders, options: AggregatorOptions = {
   function merged(merge: FragmentMerge): Promise<Merged> {
     const runPart: MergeHow['runPart'] = (job) => run<PartResult>('mergePart', job)
     const task = { folders, merge }
-    const next = last.then(() => mergeFragment(task, { ...how, threads: threadsFor(task, threads), runPart }))
+    const next = last.then(() =>
+      mergeFragment(task, { threads: threadsFor(task, most), runPart, kernel, seals, onSpent }),
+    )
     last = next.catch(() => undefined) // its own caller hears of it
     return next
   }
 
   return {
-    checkContribution: (check) => run('contribution', { folders, check } satisfies ContributionTask),
+    checkContribution: checked,
     mergeFragment: merged,
     initialFragments: (config, seed, fragments) =>
       run('untrained', { folders, config, seed, fragments } satisfies InitialFragmentsTask),

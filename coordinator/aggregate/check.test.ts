@@ -26,7 +26,13 @@ describe('the check of a contribution', () => {
   afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
   async function verdict(codec: CodecName, bytes: Uint8Array, bound: number, parameters = PARAMETERS) {
-    return checkContribution(folders, { hash: await vault.put(bytes), parameters, codec, bound })
+    const checked = await checkContribution(folders, {
+      hash: await vault.put(bytes),
+      parameters,
+      codec,
+      bound,
+    })
+    return checked.reason
   }
 
   it.each(CODEC_NAMES)('[A6] passes finite %s within the bound, the bound included', async (codec) => {

@@ -5,7 +5,9 @@ import type { RejectionReason } from '../../shared/protocol/run.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
 import { BlobReader } from './files.ts'
 import type { Folders } from './fragment.ts'
-import { SLICE } from './memory.ts'
+import { loadKernels } from './kernels.ts'
+import { SLICE, sharedMemory } from './memory.ts'
+import { SEAL_BYTES, SEALED_AT_ONCE } from './sealKernel.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { largestMagnitude } from './work.ts'
 
@@ -18,20 +20,31 @@ export interface ContributionCheck {
   readonly bound: number
 }
 
+export interface Checked {
+  /** Null: the contribution may count. */
+  readonly reason: RejectionReason | null
+  /** For Seals. */
+  readonly seal: string | null
+}
+
 /**
- * [A6] Null when the bytes hold a pseudo-gradient whose every value is finite and within ±bound; else why not. Our own
+ * [A6] No reason when the bytes hold a pseudo-gradient whose every value is finite and within ±bound; else why not. Our own
  * damaged disk is never blamed on the volunteer. @throws PotluckError `not-found`, `bad-blob`
  */
 export async function checkContribution(
   folders: Folders,
   { hash, parameters, codec, bound }: ContributionCheck,
-): Promise<RejectionReason | null> {
+): Promise<Checked> {
   const vault = await openFileBlobStore(folders.vault)
-  const reader = new BlobReader(vault.path(hash), hash, new Stopwatch())
+  const { byteLength } = CODECS[codec]
+  const memory = sharedMemory({ bytes: byteLength(SLICE) + SEALED_AT_ONCE + SEAL_BYTES })
+  const kernels = await loadKernels(memory)
+  const sealer = kernels && { seal: kernels.seal, memory, state: memory.buffer.byteLength - SEAL_BYTES }
+  const desk = { watch: new Stopwatch(), sealer }
+  const reader = new BlobReader({ path: vault.path(hash), hash, seal: null }, desk, true)
   try {
-    const { byteLength } = CODECS[codec]
     let reason: RejectionReason | null = reader.bytes === byteLength(parameters) ? null : 'wrong-length'
-    const bytes = new Uint8Array(byteLength(SLICE))
+    const bytes = new Uint8Array(memory.buffer, 0, byteLength(SLICE))
     const values = new Float32Array(SLICE)
     for (let first = 0; reader.left > 0; first += SLICE) {
       const count = Math.min(SLICE, parameters - first)
@@ -39,8 +52,7 @@ export async function checkContribution(
       reader.fill(slice)
       reason ??= faultOf(codec, slice, values.subarray(0, count), bound)
     }
-    reader.verify()
-    return reason
+    return { reason, seal: reader.verify() }
   } finally {
     reader.close()
   }

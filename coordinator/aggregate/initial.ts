@@ -49,7 +49,7 @@ async function storeFragment(
 }
 
 function writeFloats(path: string, parts: readonly Float32Array[]) {
-  const writer = new BlobWriter(path, new Stopwatch())
+  const writer = new BlobWriter(path, { watch: new Stopwatch(), sealer: null })
   try {
     for (const part of parts) {
       for (let from = 0; from < part.length; from += SLICE) {

@@ -25,5 +25,5 @@ it.each([
 it('the kernels can be assembled here', async () => {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
   const kernels = await loadKernels(memory)
-  expect(Object.keys(kernels ?? {}).sort()).toEqual(['apply', 'int4', 'int8', 'step'])
+  expect(Object.keys(kernels ?? {}).sort()).toEqual(['apply', 'int4', 'int8', 'seal', 'step'])
 })

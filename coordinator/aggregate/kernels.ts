@@ -1,13 +1,16 @@
 /**
  * The merge's inner loops in WebAssembly with SIMD: put together from text when a thread first needs them, so that
- * nobody has to trust a binary. Each gives the bits of a plain function; which one stands beside each kernel.
+ * nobody has to trust a binary. Those that compute weights give the bits of plain
+ * functions, which stand beside them.
  */
 import { type Accumulate, accumulateWat, type KernelCodec } from './accumulateKernel.ts'
+import { SEAL_WAT, type SealKernel } from './sealKernel.ts'
 import { APPLY_WAT, type Apply, type OuterStepKernel, STEP_WAT } from './stepKernel.ts'
 
 export interface Kernels extends Record<KernelCodec, Accumulate> {
   readonly step: OuterStepKernel
   readonly apply: Apply
+  readonly seal: SealKernel
 }
 
 /** Takes the memory as an import, shared between threads. */
@@ -17,7 +20,8 @@ const MODULE_WAT = `
   ${accumulateWat('int8')}
   ${accumulateWat('int4')}
   ${STEP_WAT}
-  ${APPLY_WAT})`
+  ${APPLY_WAT}
+  ${SEAL_WAT})`
 
 let compiled: Promise<WebAssembly.Module> | undefined
 

@@ -4,11 +4,14 @@
  */
 import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
 import { KERNEL_BLOCK } from './accumulateKernel.ts'
+import { SEAL_BYTES } from './sealKernel.ts'
 
 /** Parameters of a slice: whole blocks of every codec, and few enough that a slice stays in the processor's cache. */
 export const SLICE = 131_072
 /** Contributions whose slices are in memory at once, and once more while the next ones are read. */
 export const GROUP = 8
+
+export const MOST_THREADS = 16
 
 /** Reading a file is several times slower to addresses that are no multiple of 64. */
 const ALIGNMENT = 64
@@ -28,6 +31,8 @@ export interface Layout {
   readonly delta: number
   /** Two buffers of GROUP contributions, each with its scales and weight for the kernel. */
   readonly groups: readonly GroupLayout[]
+  /** A seal's state for each thread. */
+  readonly seals: number
   readonly bytes: number
 }
 
@@ -65,11 +70,12 @@ export function layoutOf(codec: CodecName, downlink: CodecName): Layout {
     difference: floats(),
     delta: take(CODECS[downlink].byteLength(SLICE)),
     groups: [group(), group()],
+    seals: take(MOST_THREADS * SEAL_BYTES),
   }
   return { ...layout, bytes }
 }
 
-export function sharedMemory({ bytes }: Layout): WebAssembly.Memory {
+export function sharedMemory({ bytes }: Pick<Layout, 'bytes'>): WebAssembly.Memory {
   const pages = Math.ceil(bytes / PAGE)
   return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
 }

@@ -11,11 +11,15 @@ import { accumulate, applyOuterStep } from '../../shared/diloco/outer.ts'
 import { randomFrom } from '../../shared/model/random.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import { openFileBlobStore, sha256 } from '../store/fileBlobs.ts'
+import { checkContribution } from './check.ts'
 import { type Outcome, valueFrom } from './faults.ts'
 import type { Folders, FragmentBase, FragmentMerge, Merged } from './fragment.ts'
+import { type Kernels, loadKernels } from './kernels.ts'
 import { SLICE } from './memory.ts'
 import { type MergeHow, mergeFragment, threadsFor } from './merge.ts'
 import { type PartResult, runPart } from './part.ts'
+import { Seal } from './sealKernel.ts'
+import { Seals } from './seals.ts'
 
 const HERE: MergeHow = { threads: 1, runPart }
 
@@ -225,7 +229,9 @@ describe('a merge', () => {
 const halfMade = () =>
   [folders.blobs, folders.vault].flatMap((folder) => readdirSync(join(folder, 'incoming')))
 const all = () =>
-  [folders.blobs, folders.vault].flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' })).sort()
+  [folders.blobs, folders.vault]
+    .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }))
+    .sort()
 
 describe('threads of a merge', () => {
   let pool: Piscina
@@ -276,6 +282,50 @@ describe('threads of a merge', () => {
       expect(await merge(task, how)).toEqual(await expected(task))
     },
   )
+})
+
+describe('seals', () => {
+  it('[A8] stand for the hash where a blob was seen whole before, and notice damage as well', async () => {
+    const seals = new Seals()
+    const task = await example('int4', SLICE + 5003, 10)
+    const first = await merge(task, { ...HERE, seals })
+    for (const { hash } of task.contributions) {
+      const check = { hash, parameters: SLICE + 5003, codec: 'int4', bound: 1 } as const
+      seals.set(hash, (await checkContribution(folders, check)).seal)
+    }
+    const next = { ...task, base: first.base }
+    expect(await merge(next, { ...HERE, seals })).toEqual(await expected(next))
+    const blob = [
+      vault.path((task.contributions[9] as { hash: string }).hash),
+      blobs.path(first.base.weights),
+    ]
+    for (const path of blob) {
+      const whole = await readFile(path)
+      for (const at of [0, 1000, whole.length - 1]) {
+        const damaged = Uint8Array.from(whole)
+        damaged[at] = (whole[at] as number) ^ 0x80
+        await writeFile(path, damaged)
+        await expect(merge(next, { ...HERE, seals })).rejects.toMatchObject({ code: 'bad-blob' })
+      }
+      await writeFile(path, whole)
+    }
+    expect(await merge(next, { ...HERE, seals })).toEqual(await expected(next))
+  })
+
+  it('[A8] are Fletcher’s sums of two rows of 64-bit numbers', async () => {
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
+    const { seal } = (await loadKernels(memory)) as Kernels
+    const bytes = new Uint8Array(memory.buffer, 64, 33)
+    bytes.set([1, 0, 0, 0, 0, 0, 0, 0, 2], 0)
+    bytes.set([3, 0, 0, 0, 0, 0, 0, 0, 0], 16)
+    bytes[32] = 5
+    new Uint8Array(memory.buffer, 64 + 33, 15).fill(255) // what lay there before
+    const sum = new Seal({ seal, memory, state: 0 })
+    sum.update(bytes)
+    // a: 1 + 3 + 5 and 2; b: 1 + 4 + 9 and 2 + 2 + 2.
+    const row = (n: number) => `${n.toString(16).padStart(2, '0')}${'00'.repeat(7)}`
+    expect(sum.digest()).toBe(row(9) + row(2) + row(14) + row(6))
+  })
 })
 
 it('a small merge has one thread, a large one as many as there are', async () => {

@@ -6,11 +6,13 @@ import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CODECS } from '../../shared/codec/codec.ts'
+import type { BlobStore } from '../store/blobs.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
 import { BARRIER_BYTES } from './barrier.ts'
 import type { Merged, MergeTask } from './fragment.ts'
 import { layoutOf, sharedMemory } from './memory.ts'
 import { OUTPUTS, type Output, type PartJob, type PartResult } from './part.ts'
+import type { Seals } from './seals.ts'
 import type { Spent } from './stopwatch.ts'
 
 export interface MergeHow {
@@ -19,6 +21,8 @@ export interface MergeHow {
   readonly runPart: (job: PartJob) => Promise<PartResult>
   /** False: without WebAssembly, to the same bits. */
   readonly kernel?: boolean
+  /** The blobs that this process has seen whole; without it, everything is hashed. */
+  readonly seals?: Seals
   /** Hears where each thread's time went. */
   readonly onSpent?: (spent: readonly Spent[]) => void
 }
@@ -36,7 +40,13 @@ export async function mergeFragment({ folders, merge }: MergeTask, how: MergeHow
     velocity: temporary(folders.vault),
     delta: temporary(folders.blobs),
   }
-  const kept = (hash: string | null) => (hash === null ? null : { path: vault.path(hash), hash })
+  const { seals } = how
+  const source = (store: BlobStore, hash: string) => ({
+    path: store.path(hash),
+    hash,
+    seal: seals?.get(hash) ?? null,
+  })
+  const kept = (hash: string | null) => (hash === null ? null : source(vault, hash))
   const job = {
     threads: how.threads,
     memory: sharedMemory(layoutOf(merge.codec, merge.downlink)),
@@ -46,10 +56,10 @@ export async function mergeFragment({ folders, merge }: MergeTask, how: MergeHow
     downlink: merge.downlink,
     learningRate: merge.learningRate,
     momentum: merge.momentum,
-    weights: { path: blobs.path(base.weights), hash: base.weights },
+    weights: source(blobs, base.weights),
     exact: kept(base.exact),
     velocity: kept(base.velocity),
-    contributions: merge.contributions.map(({ hash, weight }) => ({ path: vault.path(hash), hash, weight })),
+    contributions: merge.contributions.map(({ hash, weight }) => ({ ...source(vault, hash), weight })),
     outputs,
     kernel: how.kernel ?? true,
   }
@@ -62,6 +72,7 @@ export async function mergeFragment({ folders, merge }: MergeTask, how: MergeHow
     await vault.adopt(outputs.velocity, made.velocity.hash)
     await blobs.adopt(outputs.weights, made.weights.hash)
     await blobs.adopt(outputs.delta, made.delta.hash)
+    for (const { hash, seal } of Object.values(made)) seals?.set(hash, seal)
     return {
       base: {
         parameters: base.parameters,
@@ -70,7 +81,7 @@ export async function mergeFragment({ folders, merge }: MergeTask, how: MergeHow
         velocity: made.velocity.hash,
         largest: Math.max(...parts.map(({ largest }) => largest)),
       },
-      delta: made.delta,
+      delta: { hash: made.delta.hash, bytes: made.delta.bytes },
     }
   } finally {
     await Promise.all(Object.values(outputs).map((path) => rm(path, { force: true })))
@@ -91,7 +102,7 @@ function madeBy(parts: readonly PartResult[]) {
   const of = (output: Output) => {
     const one = made.find((each) => each.output === output)
     if (!one) throw new Error(`No part made ${output}.`)
-    return { hash: one.hash, bytes: one.bytes }
+    return one
   }
   return Object.fromEntries(OUTPUTS.map((output) => [output, of(output)])) as Record<
     Output,

@@ -7,23 +7,14 @@
  */
 import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
 import { CodecError } from '../../shared/codec/errors.ts'
-import { applyDelta } from '../../shared/diloco/delta.ts'
-import { accumulate, applyOuterStep, pseudoGradient } from '../../shared/diloco/outer.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
-import { type Accumulate, KERNEL_BLOCK, KERNELS, type KernelCodec, scaleTable } from './accumulateKernel.ts'
+import { type Arithmetic, arithmeticFor } from './arithmetic.ts'
 import { Barrier } from './barrier.ts'
-import { BlobReader, BlobWriter, damagedBlob } from './files.ts'
-import { type Kernels, loadKernels } from './kernels.ts'
-import { dataStride, GROUP, type GroupLayout, type Layout, layoutOf, SCALE_STRIDE, SLICE } from './memory.ts'
-import { FOUR } from './stepKernel.ts'
+import { BlobReader, BlobWriter, type Desk, damagedBlob, type Made, type Source } from './files.ts'
+import { loadKernels } from './kernels.ts'
+import { dataStride, GROUP, type GroupLayout, type Layout, layoutOf, SLICE } from './memory.ts'
+import { SEAL_BYTES, type Sealer, type SealKernel } from './sealKernel.ts'
 import { type Spent, Stopwatch } from './stopwatch.ts'
-import { largestMagnitude } from './work.ts'
-
-/** A blob to read. */
-interface Source {
-  readonly path: string
-  readonly hash: string
-}
 
 export const OUTPUTS = ['weights', 'exact', 'velocity', 'delta'] as const
 export type Output = (typeof OUTPUTS)[number]
@@ -50,7 +41,7 @@ export interface PartJob {
 
 export interface PartResult {
   /** Of the files that this thread wrote. */
-  readonly made: readonly { readonly output: Output; readonly hash: string; readonly bytes: number }[]
+  readonly made: readonly (Made & { readonly output: Output })[]
   /** Largest magnitude among the new weights that this thread computed. */
   readonly largest: number
   readonly spent: Spent
@@ -65,8 +56,10 @@ export async function runPart(job: PartJob): Promise<PartResult> {
   const watch = new Stopwatch()
   const opened: (BlobReader | BlobWriter)[] = []
   try {
-    const arithmetic = await arithmeticFor(job)
-    const files = openFiles(job, watch, opened)
+    const kernels = job.kernel ? await loadKernels(job.memory) : null
+    const desk = { watch, sealer: kernels && sealerFor(job, kernels.seal) }
+    const files = openFiles(job, desk, opened)
+    const arithmetic = arithmeticFor({ ...job, hasExact: job.exact !== null }, kernels)
     const largest = mergeSlices(job, files, arithmetic, barrier, watch)
     for (const file of opened) if (file instanceof BlobReader) file.verify()
     const made = files.outputs.map(({ output, writer }) => ({ output, ...writer.finish() }))
@@ -79,19 +72,27 @@ export async function runPart(job: PartJob): Promise<PartResult> {
   }
 }
 
-/** [A4] Every file belongs to one thread: the one that has the fewest bytes so far. */
-function assignment({ threads, codec, contributions }: PartJob) {
+function sealerFor({ codec, downlink, memory, rank }: PartJob, seal: SealKernel): Sealer {
+  return { seal, memory, state: layoutOf(codec, downlink).seals + rank * SEAL_BYTES }
+}
+
+/** What a byte costs that is sealed instead of hashed. */
+const SEALED = 0.2
+
+/** [A4] Every file belongs to one thread: the one that has the least to do so far. */
+function assignment({ threads, codec, weights, exact, velocity, contributions }: PartJob) {
   const loads = Array.from({ length: threads }, () => 0)
   const take = (bytes: number) => {
     const rank = loads.indexOf(Math.min(...loads))
     loads[rank] = (loads[rank] as number) + bytes // rank < threads
     return rank
   }
+  const cost = (source: Source | null, bytes: number) => (source?.seal ? SEALED : 1) * bytes
   const bytes = CODECS[codec].byteLength(SLICE)
   return {
     outputs: OUTPUTS.map((output) => ({ output, rank: take(output === 'delta' ? SLICE : 4 * SLICE) })),
-    base: [take(4 * SLICE), take(4 * SLICE), take(4 * SLICE)] as const,
-    contributions: contributions.map(() => take(bytes)),
+    base: [weights, exact, velocity].map((source) => take(cost(source, 4 * SLICE))),
+    contributions: contributions.map((source) => take(cost(source, bytes))),
   }
 }
 
@@ -106,17 +107,17 @@ interface Files {
 }
 
 /** Opens this thread's files, and lists them in `opened` as it goes. */
-function openFiles(job: PartJob, watch: Stopwatch, opened: (BlobReader | BlobWriter)[]): Files {
+function openFiles(job: PartJob, desk: Desk, opened: (BlobReader | BlobWriter)[]): Files {
   const { outputs, base, contributions } = assignment(job)
   const reader = (rank: number | undefined, source: Source | null, bytes: number) => {
     if (rank !== job.rank || source === null) return null
-    const one = new BlobReader(source.path, source.hash, watch)
+    const one = new BlobReader(source, desk)
     opened.push(one)
     if (one.bytes !== bytes) throw damagedBlob(source.hash)
     return one
   }
   const writer = (output: Output) => {
-    const one = new BlobWriter(job.outputs[output], watch)
+    const one = new BlobWriter(job.outputs[output], desk)
     opened.push(one)
     return { output, writer: one }
   }
@@ -129,139 +130,6 @@ function openFiles(job: PartJob, watch: Stopwatch, opened: (BlobReader | BlobWri
     velocity: reader(base[2], job.velocity, floats),
     contributions: new Map(own.filter((one): one is [number, BlobReader] => one[1] !== null)),
     outputs: outputs.filter(({ rank }) => rank === job.rank).map(({ output }) => writer(output)),
-  }
-}
-
-/** The arithmetic, by kernels or without them, over the values from `start` to `end` of the slice in memory. */
-interface Arithmetic {
-  /** By the thread that has read it: makes the slice of the group's contribution `index`, `values` long, ready to add. */
-  readonly prepare: (group: GroupLayout, index: number, values: number) => void
-  /** Adds the group's contributions, one after another, to the sums. */
-  readonly add: (group: GroupLayout, weights: readonly number[], start: number, end: number) => void
-  /** From the sums and the old to newExact, newVelocity and difference. */
-  readonly step: (total: number, start: number, end: number) => void
-  /** From the difference to newWeights; their largest magnitude. */
-  readonly apply: (start: number, end: number) => number
-}
-
-async function arithmeticFor(job: PartJob): Promise<Arithmetic> {
-  const { codec, memory } = job
-  const layout = layoutOf(codec, job.downlink)
-  const plain = plainArithmetic(job, layout)
-  const kernels = job.kernel ? await loadKernels(memory) : null
-  if (kernels === null) return plain
-  const steps = kernelSteps(job, layout, kernels, plain)
-  if (!isKernelCodec(codec)) return { ...plain, ...steps }
-  return { ...kernelSums(codec, kernels[codec], memory.buffer, layout), ...steps }
-}
-
-const isKernelCodec = (codec: CodecName): codec is KernelCodec => Object.hasOwn(KERNELS, codec)
-
-/** [A2] The definition. */
-function plainArithmetic(job: PartJob, layout: Layout): Arithmetic {
-  const memory = job.memory.buffer
-  const { byteLength, decodeInto } = CODECS[job.codec]
-  const floats = (address: number, start: number, end: number) =>
-    new Float32Array(memory, address + 4 * start, end - start)
-  const sums = (start: number, end: number) => new Float64Array(memory, layout.sum + 8 * start, end - start)
-  return {
-    prepare: () => undefined,
-    add: ({ data }, weights, start, end) => {
-      const values = new Float32Array(end - start)
-      const first = byteLength(start)
-      weights.forEach((weight, index) => {
-        const address = data + index * dataStride(job.codec) + first
-        decodeInto(new Uint8Array(memory, address, byteLength(end) - first), values)
-        accumulate(sums(start, end), values, weight)
-      })
-    },
-    step: (total, start, end) => {
-      const exact = floats(layout.newExact, start, end)
-      const velocity = floats(layout.newVelocity, start, end)
-      exact.set(floats(oldExact(job, layout), start, end))
-      velocity.set(floats(layout.velocity, start, end))
-      applyOuterStep(exact, velocity, sums(start, end), total, job)
-      const weights = floats(layout.weights, start, end)
-      floats(layout.difference, start, end).set(pseudoGradient(exact, weights)) // θ − θ̂
-    },
-    apply: (start, end) => {
-      const weights = floats(layout.newWeights, start, end)
-      weights.set(floats(layout.weights, start, end))
-      applyDelta(weights, floats(layout.difference, start, end))
-      return largestMagnitude(weights)
-    },
-  }
-}
-
-/** Where θ lies; velocity's zeros, when there is none yet, are those of fresh memory. */
-const oldExact = (job: PartJob, layout: Layout) => (job.exact === null ? layout.weights : layout.exact)
-
-/** The same bits from the kernels; what is left of the last four is the plain functions'. */
-function kernelSteps(
-  job: PartJob,
-  layout: Layout,
-  { step, apply }: Kernels,
-  plain: Arithmetic,
-): Pick<Arithmetic, 'step' | 'apply'> {
-  return {
-    step: (total, start, end) => {
-      const fours = Math.floor((end - start) / FOUR)
-      const at = (address: number) => address + 4 * start
-      step(
-        layout.sum + 8 * start,
-        at(oldExact(job, layout)),
-        at(layout.velocity),
-        at(layout.weights),
-        at(layout.newExact),
-        at(layout.newVelocity),
-        at(layout.difference),
-        fours,
-        total,
-        job.learningRate,
-        job.momentum,
-      )
-      plain.step(total, start + fours * FOUR, end)
-    },
-    apply: (start, end) => {
-      const fours = Math.floor((end - start) / FOUR)
-      const at = (address: number) => address + 4 * start
-      const largest = apply(at(layout.weights), at(layout.difference), at(layout.newWeights), fours)
-      return Math.max(largest, plain.apply(start + fours * FOUR, end))
-    },
-  }
-}
-
-/** The same bits from the kernel. The last block may be short: the kernel then adds what nobody reads. */
-function kernelSums(
-  codec: KernelCodec,
-  kernel: Accumulate,
-  memory: ArrayBufferLike,
-  layout: Layout,
-): Pick<Arithmetic, 'prepare' | 'add'> {
-  const { blockBytes } = KERNELS[codec]
-  const stride = dataStride(codec)
-  const table = scaleTable(codec)
-  return {
-    prepare: ({ data, scales }, index, values) => {
-      const halves = new Uint16Array(memory, data + index * stride, stride / 2)
-      const out = new Float32Array(memory, scales + index * SCALE_STRIDE, SCALE_STRIDE / 4)
-      const blocks = Math.ceil(values / KERNEL_BLOCK)
-      for (let block = 0; block < blocks; block++) {
-        const half = halves[(block * blockBytes) / 2] as number // within the slice's bytes
-        out[2 * block] = table[2 * half] as number // the table has all 65,536
-        out[2 * block + 1] = table[2 * half + 1] as number
-      }
-    },
-    add: (group, weights, start, end) => {
-      const first = start / KERNEL_BLOCK
-      const blocks = Math.ceil(end / KERNEL_BLOCK) - first
-      const data = group.data + first * blockBytes
-      const scales = group.scales + first * 8
-      // Every thread writes the same weights here.
-      new Float64Array(memory, group.weights, GROUP).set(weights)
-      const count = weights.length
-      kernel(layout.sum + 8 * start, blocks, count, data, stride, scales, SCALE_STRIDE, group.weights)
-    },
   }
 }
 

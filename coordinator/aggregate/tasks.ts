@@ -10,7 +10,7 @@ import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { Merge } from '../rounds/machine.ts'
 import type { Machine } from '../rounds/state.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
-import { type ContributionCheck, checkContribution } from './check.ts'
+import { type Checked, type ContributionCheck, checkContribution } from './check.ts'
 import { type Outcome, outcomeOf } from './faults.ts'
 import type { Folders, FragmentBase } from './fragment.ts'
 import { initialFragments } from './initial.ts'
@@ -27,7 +27,7 @@ export interface ContributionTask {
   readonly check: ContributionCheck
 }
 
-export function contribution({ folders, check }: ContributionTask): Promise<Outcome<RejectionReason | null>> {
+export function contribution({ folders, check }: ContributionTask): Promise<Outcome<Checked>> {
   return outcomeOf(checkContribution(folders, check))
 }
 

@@ -12,7 +12,7 @@ import {
   type FragmentBase,
   startAggregator,
 } from '../../coordinator/aggregate/aggregator.ts'
-import type { Spent } from '../../coordinator/aggregate/stopwatch.ts'
+import { PHASES, type Spent } from '../../coordinator/aggregate/stopwatch.ts'
 import { openFileBlobStore } from '../../coordinator/store/fileBlobs.ts'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { floatsToBytes } from '../../shared/codec/floats.ts'
@@ -29,6 +29,8 @@ interface Row {
   readonly codec: string
   readonly contributions: number
   readonly parameters: number
+  /** How the inputs were recognised: by the seals of their check and of the merge before, or by SHA-256 throughout. */
+  readonly inputs: 'seals' | 'sha256'
   readonly gigabytesPerSecond: number
   readonly copyGigabytesPerSecond: number
   readonly ratioToCopy: number
@@ -36,7 +38,10 @@ interface Row {
 }
 
 /** Milliseconds of each kind of work, all threads together; `sumGigabytesPerSecond` is the kernel's own, a thread. */
-type Where = { codec: string; contributions: number; threads: number; sumGigabytesPerSecond: number } & Spent
+type Where = Pick<Row, 'codec' | 'contributions' | 'inputs'> & {
+  threads: number
+  sumGigabytesPerSecond: number
+} & Spent
 
 export async function measureAggregate(flags: string[]): Promise<{ rows: Row[]; where: Where[] }> {
   const parent = flags.find((flag) => flag.startsWith('--folder='))?.slice('--folder='.length)
@@ -44,25 +49,44 @@ export async function measureAggregate(flags: string[]): Promise<{ rows: Row[]; 
   const rows: Row[] = []
   const where: Where[] = []
   try {
-    for (const codec of ['int8', 'int4'] as const) await measureCodec(codec, folder, rows, where)
+    for (const codec of ['int8', 'int4'] as const) {
+      const folders = { blobs: join(folder, 'blobs'), vault: join(folder, 'vault') }
+      const parameters = parameterCount(PRESETS['35m'])
+      const hashes = await storeContributions(codec, parameters, folders.vault)
+      const base = await firstBase(parameters, folders.blobs)
+      for (const inputs of ['seals', 'sha256'] as const) {
+        await measureMerges({ codec, inputs, folders, hashes, base }, rows, where)
+      }
+      await rm(folders.vault, { recursive: true })
+    }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
   return { rows, where }
 }
 
-async function measureCodec(codec: 'int8' | 'int4', folder: string, rows: Row[], where: Where[]) {
-  const folders = { blobs: join(folder, codec, 'blobs'), vault: join(folder, codec, 'vault') }
+interface Case {
+  readonly codec: 'int8' | 'int4'
+  readonly inputs: Row['inputs']
+  readonly folders: Folders
+  readonly hashes: readonly string[]
+  readonly base: FragmentBase
+}
+
+async function measureMerges({ codec, inputs, folders, hashes, base }: Case, rows: Row[], where: Where[]) {
+  const { parameters } = base
   let spent: readonly Spent[] = []
   const onSpent = (latest: readonly Spent[]) => {
     spent = latest
   }
-  const aggregator = startAggregator(folders, { onSpent })
+  const aggregator = startAggregator(folders, { seals: inputs === 'seals', onSpent })
+  const mergeOf = (from: FragmentBase, contributions: number) =>
+    merge(aggregator, from, codec, hashes.slice(0, contributions))
   try {
-    const parameters = parameterCount(PRESETS['35m'])
-    const hashes = await storeContributions(codec, parameters, folders.vault)
-    let base = await firstBase(parameters, folders.blobs)
-    base = await merge(aggregator, base, codec, hashes.slice(0, 4)) // warm, and a base with momentum
+    if (inputs === 'seals') {
+      for (const hash of hashes) await aggregator.checkContribution({ hash, parameters, codec, bound: 1 })
+    }
+    const second = await mergeOf(base, 4) // warm, and a base with momentum
     for (const contributions of CONTRIBUTIONS) {
       const bytes = contributions * CODECS[codec].byteLength(parameters)
       const runs: { seconds: number; spent: readonly Spent[] }[] = []
@@ -70,26 +94,23 @@ async function measureCodec(codec: 'int8' | 'int4', folder: string, rows: Row[],
       for (let run = 0; run < MEASURED; run++) {
         copies.push(copySeconds(bytes, contributions))
         const start = performance.now()
-        await merge(aggregator, base, codec, hashes.slice(0, contributions))
+        await mergeOf(second, contributions)
         runs.push({ seconds: (performance.now() - start) / 1000, spent })
       }
-      const middle = median(runs, ({ seconds }) => seconds)
-      const copy = median(copies, (seconds) => seconds)
-      const { seconds } = middle
+      const { seconds, spent: middle } = median(runs, (run) => run.seconds)
+      const copy = median(copies, (one) => one)
+      const row = { codec, contributions, parameters, inputs }
       rows.push({
-        codec,
-        contributions,
-        parameters,
+        ...row,
         gigabytesPerSecond: round(bytes / 1e9 / seconds),
         copyGigabytesPerSecond: round(bytes / 1e9 / copy),
         ratioToCopy: round(copy / seconds),
         seconds: round(seconds),
       })
-      where.push({ codec, contributions, ...whereOf(middle.spent, bytes) })
+      where.push({ codec, contributions, inputs, ...whereOf(middle, bytes) })
     }
   } finally {
     await aggregator.close()
-    await rm(join(folder, codec), { recursive: true, force: true })
   }
 }
 
@@ -145,19 +166,10 @@ function copySeconds(bytes: number, pieces: number): number {
 }
 
 function whereOf(spent: readonly Spent[], bytes: number) {
-  const total = (phase: keyof Spent) => Math.round(spent.reduce((sum, one) => sum + one[phase], 0))
-  const { read, hash, sum, step, write, flush, wait } = Object.fromEntries(
-    (['read', 'hash', 'sum', 'step', 'write', 'flush', 'wait'] as const).map((phase) => [
-      phase,
-      total(phase),
-    ]),
-  ) as unknown as Spent // every phase is listed
-  const threads = spent.length
-  return {
-    threads,
-    sumGigabytesPerSecond: round(bytes / 1e6 / sum),
-    ...{ read, hash, sum, step, write, flush, wait },
-  }
+  const total = { ...(spent[0] as Spent) } // a merge has a thread
+  for (const one of spent.slice(1)) for (const phase of PHASES) total[phase] += one[phase]
+  for (const phase of PHASES) total[phase] = Math.round(total[phase])
+  return { threads: spent.length, sumGigabytesPerSecond: round(bytes / 1e6 / total.sum), ...total }
 }
 
 function median<T>(values: readonly T[], key: (value: T) => number): T {
