@@ -4,7 +4,7 @@
  * they are fewer bytes than the snapshot, and trusts the sum only when it has the snapshot's hash. It does not know
  * which fragment lies where in the model (shared/model/layout.ts), and nothing of replicas (replica.ts).
  */
-import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
+import { CODECS, type Codec, type CodecName } from '../../shared/codec/codec.ts'
 import { CodecError } from '../../shared/codec/errors.ts'
 import { type BlobStore, blobStore } from './blobStore.ts'
 import { BlobError, type FetchOptions, fetchBlob } from './blobs.ts'
