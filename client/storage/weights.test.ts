@@ -5,14 +5,13 @@ import { BlobStore } from './blobStore.ts'
 import { FakeCoordinator, MemoryFolder, never } from './fakes.ts'
 import { type FragmentView, GlobalWeights } from './weights.ts'
 
-/** 32 bytes a snapshot; a delta in f16 is 4 + 2·8 = 20. */
 const PARAMETERS = 8
 const SNAPSHOT = 32
-const DELTA = 20
-// Halves with the scale 1: what is added is exactly ±2^-k.
+const DELTA = CODECS.f16.byteLength(PARAMETERS)
+// Powers of two not far from one another lose nothing in f16.
 const DELTAS = [
-  [1, 0.5, 0.25, 0, -1, -0.5, 0.125, 2 ** -14],
-  [1, 1, 0, 2 ** -10, 0.5, -1, 0.25, 2 ** -24],
+  [1, 0.5, 0.25, 0, -1, -0.5, 0.125, 2 ** -9],
+  [1, 1, 0, 2 ** -10, 0.5, -1, 0.25, 2 ** -8],
 ].map((values) => Float32Array.from(values))
 
 let coordinator: FakeCoordinator
@@ -181,11 +180,11 @@ describe('global weights', () => {
     const { weights, get } = open()
     await get(view(0))
     const heard: [number, number][] = []
-    coordinator.chunk = 10
+    coordinator.chunk = DELTA - 10
     await weights.fragment(0, view(1), PARAMETERS, never, (...both) => heard.push(both))
     expect(heard).toEqual([
-      [10, DELTA],
-      [20, DELTA],
+      [DELTA - 10, DELTA],
+      [DELTA, DELTA],
     ])
   })
 

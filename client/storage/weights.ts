@@ -4,8 +4,9 @@
  * they are fewer bytes than the snapshot, and trusts the sum only when it has the snapshot's hash. It does not know
  * which fragment lies where in the model (shared/model/layout.ts), and nothing of replicas (replica.ts).
  */
-import { CODECS, type Codec, type CodecName } from '../../shared/codec/codec.ts'
+import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
 import { CodecError } from '../../shared/codec/errors.ts'
+import { addDelta } from './addDelta.ts'
 import { type BlobStore, blobStore } from './blobStore.ts'
 import { BlobError, type FetchOptions, fetchBlob } from './blobs.ts'
 import { bytesOf, floatsOf } from './floatBytes.ts'
@@ -31,9 +32,6 @@ export interface FragmentView {
 
 /** Bytes of this fragment that came so far, of those on their way. Starts again when deltas prove no use. */
 export type OnFragmentBytes = (received: number, total: number) => void
-
-/** Values added in one task, some milliseconds; a larger slice would make the page stutter. */
-const SLICE = 1_000_000
 
 export class GlobalWeights {
   readonly #held = new Map<number, Held>()
@@ -113,7 +111,8 @@ export class GlobalWeights {
       for (const [i, delta] of deltas.entries()) {
         const codec = CODECS[delta.codec]
         if (codec === undefined) return null // newer than this page
-        await addDelta(from, blobs[i] ?? new Uint8Array(), codec, sum, signal)
+        const bytes = blobs[i] ?? new Uint8Array()
+        await addDelta({ values: from, bytes, codec, sum }, signal)
         from = sum
       }
       return (await sha256(bytesOf(sum))) === view.hash ? sum : null
@@ -182,34 +181,4 @@ interface Held {
 interface Start {
   readonly values: Float32Array<ArrayBuffer>
   readonly deltas: readonly DeltaView[]
-}
-
-/** `sum[i] = f32(values[i] + delta[i])`, a slice a task; `sum` may be `values`. @throws CodecError. */
-async function addDelta(
-  values: Float32Array,
-  bytes: Uint8Array,
-  codec: Codec,
-  sum: Float32Array,
-  signal: AbortSignal,
-): Promise<void> {
-  const delta = codec.decode(bytes, values.length)
-  for (let start = 0; start < values.length; start += SLICE) {
-    const end = Math.min(start + SLICE, values.length)
-    // A Float32Array rounds what is put into it to f32; all indices are below the length.
-    for (let i = start; i < end; i++) sum[i] = (values[i] as number) + (delta[i] as number)
-    await nextTask()
-    signal.throwIfAborted()
-  }
-}
-
-/** Unlike a timer, not held back to one a second in a hidden tab. */
-function nextTask(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel()
-    port1.onmessage = () => {
-      port1.close()
-      resolve()
-    }
-    port2.postMessage(null)
-  })
 }
