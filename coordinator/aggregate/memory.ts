@@ -7,7 +7,7 @@ import { KERNEL_BLOCK } from './accumulateKernel.ts'
 import { SEAL_BYTES } from './sealKernel.ts'
 
 /** Parameters of a slice: whole blocks of every codec, and few enough that a slice stays in the processor's cache. */
-export const SLICE = 131_072
+export const SLICE = 65_536
 /** Contributions whose slices are in memory at once, and once more while the next ones are read. */
 export const GROUP = 8
 

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   type Aggregator,
+  type Folders,
   type FragmentBase,
   startAggregator,
 } from '../../coordinator/aggregate/aggregator.ts'
