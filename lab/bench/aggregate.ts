@@ -38,10 +38,14 @@ interface Row {
   readonly seconds: number
 }
 
-/** Milliseconds of each kind of work, all threads together; `sumGigabytesPerSecond` is the kernel's own, a thread. */
+/**
+ * Milliseconds of each kind of work, all threads together. `sumGigabytesPerSecond` is what dequantising and adding alone
+ * would do, all threads together, and sumRatioToCopy its share of the copy's speed.
+ */
 type Where = Pick<Row, 'codec' | 'contributions' | 'inputs'> & {
   threads: number
   sumGigabytesPerSecond: number
+  sumRatioToCopy: number
 } & Spent
 
 export async function measureAggregate(flags: string[]): Promise<{ rows: Row[]; where: Where[] }> {
@@ -108,7 +112,7 @@ async function measureMerges({ codec, inputs, folders, hashes, base }: Case, row
         ratioToCopy: round(copy / seconds),
         seconds: round(seconds),
       })
-      where.push({ codec, contributions, inputs, ...whereOf(middle, bytes) })
+      where.push({ codec, contributions, inputs, ...whereOf(middle, bytes, copy) })
     }
   } finally {
     await aggregator.close()
@@ -166,11 +170,18 @@ function copySeconds(bytes: number, pieces: number): number {
   return (performance.now() - start) / 1000
 }
 
-function whereOf(spent: readonly Spent[], bytes: number) {
+function whereOf(spent: readonly Spent[], bytes: number, copySeconds: number) {
   const total = { ...(spent[0] as Spent) } // a merge has a thread
   for (const one of spent.slice(1)) for (const phase of PHASES) total[phase] += one[phase]
   for (const phase of PHASES) total[phase] = Math.round(total[phase])
-  return { threads: spent.length, sumGigabytesPerSecond: round(bytes / 1e6 / total.sum), ...total }
+  const threads = spent.length
+  const seconds = total.sum / threads / 1000
+  return {
+    threads,
+    sumGigabytesPerSecond: round(bytes / 1e9 / seconds),
+    sumRatioToCopy: round(copySeconds / seconds),
+    ...total,
+  }
 }
 
 function median<T>(values: readonly T[], key: (value: T) => number): T {
