@@ -1,70 +1,54 @@
 /**
- * Half precision with one scale: 2 bytes a value. Little endian on the wire whatever the machine:
+ * Half precision with a scale a block: 2 bytes a value and 2 a block of 256, little endian.
  *
- *   bytes 0..3   f32 scale: the power of two at or above the largest magnitude; 0 when all values are 0
- *   bytes 4..    n × binary16: value / scale, rounded to nearest, ties to even
+ *   bytes 0..1   f16 scale: the power of two at or above the block's largest magnitude, but at least 2^-24 and at
+ *                most 2^15; 0 when all values are 0
+ *   bytes 2..    an f16 for each value: value / scale, rounded to nearest, ties to even
  *
- * A power of two makes the division exact, so a value loses only what binary16 loses. Relative to the largest
- * value, normals reach down to 2^-14 and subnormals to 2^-24.
+ * A power of two makes the division exact, so a value loses only what binary16 loses: 2^-11 of itself, or 2^-25 of
+ * the scale, whichever is more. Decoding takes any scale that is finite and not negative.
  */
-import type { Codec } from './codec.ts'
+import { blockwise, type EncodedBlock } from './blocks.ts'
 import { CodecError } from './errors.ts'
-import { fromHalfBits, toHalfBits } from './half.ts'
+import { HALVES, readHalf, toHalfBits, writeHalf } from './half.ts'
+import { largestOf, readScale } from './scale.ts'
 
-const HEADER = 4
-/** Above this, rounding to a half of the largest scale would leave f32: (2 − 2^-10)·2^127. */
-const LARGEST = (2 - 2 ** -10) * 2 ** 127
-const byteLength = (parameters: number) => HEADER + 2 * parameters
+const HEADER = 2
 
-export const f16: Codec = {
-  name: 'f16',
-  byteLength,
-
-  encode(values) {
-    const scale = scaleOf(values)
-    const bytes = new Uint8Array(byteLength(values.length))
-    const view = new DataView(bytes.buffer)
-    view.setFloat32(0, scale, true)
-    if (scale === 0) return bytes
-    for (let i = 0; i < values.length; i++) {
-      view.setUint16(HEADER + 2 * i, toHalfBits((values[i] as number) / scale), true) // i < length
-    }
-    return bytes
-  },
-
-  decode(bytes, parameters) {
-    if (bytes.length !== byteLength(parameters)) {
-      throw new CodecError('wrong-length', `${bytes.length} bytes instead of ${byteLength(parameters)}.`)
-    }
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const scale = view.getFloat32(0, true)
-    if (!Number.isFinite(scale)) throw new CodecError('not-finite', 'The scale is not a finite number.')
-    const values = new Float32Array(parameters)
-    for (let i = 0; i < parameters; i++) {
-      values[i] = scale * (HALVES[view.getUint16(HEADER + 2 * i, true)] as number) // the table has all 65,536
-      if (!Number.isFinite(values[i])) {
-        throw new CodecError('not-finite', `Value ${i} is not a finite number.`)
-      }
-    }
-    return values
-  },
-}
-
-/** Every half's value: a table is several times faster than arithmetic. */
-const HALVES = Float32Array.from({ length: 65_536 }, (_, half) => fromHalfBits(half))
-
-/** The smallest power of two not below the largest magnitude, kept within what f32 can hold and divide by. */
-function scaleOf(values: Float32Array): number {
-  let largest = 0
-  for (let i = 0; i < values.length; i++) {
-    const magnitude = Math.abs(values[i] as number) // i < length
-    if (!(magnitude <= LARGEST))
-      throw new CodecError('not-finite', `Value ${i} is not finite or is above ${LARGEST}.`)
-    if (magnitude > largest) largest = magnitude
+function encodeBlock({ values, bits, start, end, bytes, at }: EncodedBlock): void {
+  const scale = powerAbove(largestOf(bits, start, end))
+  if (scale === 0) return
+  writeHalf(bytes, at, toHalfBits(scale))
+  const inverse = 1 / scale
+  for (let i = start, to = at + HEADER; i < end; i++, to += 2) {
+    writeHalf(bytes, to, toHalfBits((values[i] as number) * inverse)) // i < end <= length
   }
-  if (largest === 0) return 0
-  let scale = 1
-  while (scale < largest) scale *= 2
-  while (scale / 2 >= largest) scale /= 2
-  return Math.min(scale, 2 ** 127)
 }
+
+function decodeBlock(bytes: Uint8Array, at: number, values: Float32Array, start: number, end: number): void {
+  const scale = readScale(bytes, at)
+  let endless = 0
+  for (let i = start, from = at + HEADER; i < end; i++, from += 2) {
+    const half = readHalf(bytes, from)
+    endless |= (half & 0x7c00) + 0x0400 // carries into 0x8000 when all ones
+    values[i] = scale * (HALVES[half] as number) // the table has all 65,536
+  }
+  if (endless & 0x8000)
+    throw new CodecError('not-finite', `The block at byte ${at} has a value that is no finite number.`)
+}
+
+/** The smallest power of two not below `largest` (0 to 65504), within what f16 can hold; 0 for 0. */
+function powerAbove(largest: number): number {
+  if (largest === 0) return 0
+  let power = 2 ** -24
+  while (power < largest && power < 2 ** 15) power *= 2
+  return power
+}
+
+export const f16 = blockwise({
+  name: 'f16',
+  blockSize: 256,
+  blockLength: (values) => HEADER + 2 * values,
+  encodeBlock,
+  decodeBlock,
+})

@@ -34,3 +34,17 @@ export function fromHalfBits(half: number): number {
   if (exponent === 0x1f) return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN
   return sign * (1024 + mantissa) * 2 ** (exponent - 25)
 }
+
+/** The value of each of the 65,536 halves: a table is several times faster than arithmetic. */
+export const HALVES = Float32Array.from({ length: 65_536 }, (_, half) => fromHalfBits(half))
+
+/** Little endian on every machine. */
+export function writeHalf(bytes: Uint8Array, at: number, half: number): void {
+  bytes[at] = half & 0xff
+  bytes[at + 1] = half >>> 8
+}
+
+/** The 16 bits at bytes[at] and bytes[at + 1], which must be there. */
+export function readHalf(bytes: Uint8Array, at: number): number {
+  return (bytes[at] as number) | ((bytes[at + 1] as number) << 8)
+}
