@@ -3,7 +3,7 @@
  * after contribution, in f64. The definition is `accumulate(sum, CODECS[codec].decode(bytes), weight)`; this gives the
  * same bits, several times faster.
  *
- * A decoded value is q·largest/divisor rounded to f32. The kernel has no division: it splits largest/divisor into
+ * A decoded value is q·(largest/divisor) rounded to f32. The kernel has no division: it splits largest/divisor into
  * `high`, its first 17 bits, and `low`, the rest as f32. q·high is exact in f32 (7 + 17 bits), and q·high + q·low differs
  * from the quotient by at most 2^-40 of it before its one rounding. q·largest has at most 18 bits, so the quotient is either
  * an f32 itself or at least 2^-33 of it away from where rounding turns (kernels.test.ts tries every f16 and every q).

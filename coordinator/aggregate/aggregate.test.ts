@@ -19,7 +19,7 @@ describe('checking a contribution', () => {
   it.each([
     ['too-large-step', f16.encode(Float32Array.of(0.5, -0.25)), 0.49],
     ['wrong-length', f16.encode(Float32Array.of(0.5)), 1],
-    ['not-finite', Uint8Array.of(0, 0, 0x80, 0x3f, 0, 0x7e, 0, 0), 1],
+    ['not-finite', Uint8Array.of(0, 0x3c, 0, 0x7e, 0, 0), 1],
   ])('says %s', (reason, bytes, bound) => {
     expect(faultOf(bytes, 2, bound)).toBe(reason)
   })

@@ -7,8 +7,8 @@ export class Abandoned extends Error {
 const ARRIVED = 0
 const GENERATION = 1
 const FAILED = 2
-/** About 10 µs: less than a sleep and a wake-up cost. */
-const SPINS = 2_000
+/** About 100 µs: waiting for a moment costs less than being put to sleep and woken some thousand times a merge. */
+const SPINS = 30_000
 
 export const BARRIER_BYTES = 3 * Int32Array.BYTES_PER_ELEMENT
 

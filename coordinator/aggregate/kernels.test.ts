@@ -16,7 +16,7 @@ it.each([
     for (let q = -most; q <= most; q++) {
       const x = unit * q
       const sum = Math.fround(Math.fround(x * high) + Math.fround(x * low))
-      if (sum !== Math.fround((q * largest) / divisor)) wrong++
+      if (sum !== Math.fround(q * (largest / divisor))) wrong++
     }
   }
   expect(wrong).toBe(0)

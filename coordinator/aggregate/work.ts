@@ -14,8 +14,8 @@ export function faultOf(bytes: Uint8Array, parameters: number, bound: number): R
     const values = CODECS.f16.decode(bytes, parameters)
     return largestMagnitude(values) <= bound ? null : 'too-large-step'
   } catch (error) {
-    if (error instanceof CodecError) return error.code
-    throw error
+    if (!(error instanceof CodecError)) throw error
+    return error.code === 'malformed' ? 'not-finite' : error.code
   }
 }
 

@@ -25,29 +25,29 @@ export function travelBound(
 /**
  * How much further than `travel` the values may reach that a codec sends with error feedback, where x = Δ + residual is
  * encoded and the residual is x minus what was decoded. Let M be the largest |x| that ever comes, ε the largest
- * error of one encoding as a share of its block's largest |x|:
- *
- *   M ≤ travel + εM, so M ≤ travel / (1 − ε), and what is decoded is at most M and the rounding of the scale to f16, 2^-11.
+ * error of one encoding as a share of its block's largest |x|. Then M ≤ travel + εM, so M ≤ travel / (1 − ε), and what is
+ * decoded is at most M with the scale's rounding up to f16: 2^-10 of it, and never more than the smallest f16, 2^-24.
  *
  * - f32 has no error. f16: ε = 2^-11.
- * - int8: half of one of 127 steps and the scale's rounding, ε = 1/254 + 2^-11.
- * - int4: half of one of 7 steps and the scale's rounding, ε = 1/14 + 2^-11.
+ * - int8 and int4: half a step, ε = 1/254 and 1/14; under a subnormal scale a whole one, ε = 1/127 and 1/7 (quantise.ts).
  * - sparse sends the largest 1 of 64 (k of m) and keeps the rest, so values wait and grow. A value of size h that waits
- *   has waited h/travel rounds at least; in each of them k others were larger and were sent. What is sent
- *   leaves no more than half of M behind (2-bit values), so it cannot have grown back within (h − M/2)/travel
- *   rounds: all those were different values of the block, k·(h − M/2)/travel ≤ m, and for h = M, M ≤ 128·travel.
+ *   has waited h/travel rounds at least; in each of them k others were larger and were sent. A value sent leaves at
+ *   most 4/5 of M behind (of 64 values on two levels, the worst is one at M beside 31 at M/5 and 32 at 0), so it cannot have
+ *   grown back within (h − 4M/5)/travel rounds: all those sent were different, k·(M/5)/travel ≤ m, and M ≤ 320·travel.
  */
 const ONE_ERROR = {
   f32: 0,
   f16: 2 ** -11,
-  int8: 1 / 254 + 2 ** -11,
-  int4: 1 / 14 + 2 ** -11,
+  int8: 1 / 127,
+  int4: 1 / 7,
 } as const satisfies Record<Exclude<CodecName, 'sparse'>, number>
-const SPARSE_REACH = 128
-const SCALE_ROUNDING = 1 + 2 ** -11
+const SPARSE_REACH = 320
+const SCALE_ROUNDING = 1 + 2 ** -10
+const SMALLEST_SCALE = 2 ** -24
 
 /** Inclusive bound on every decoded magnitude of an honest contribution whose |Δ| is at most `travel`. */
 export function contributionBound(codec: CodecName, travel: number): number {
+  if (codec === 'f32') return travel
   const reach = codec === 'sparse' ? SPARSE_REACH : 1 / (1 - ONE_ERROR[codec])
-  return travel * reach * SCALE_ROUNDING
+  return travel * reach * SCALE_ROUNDING + 2 * SMALLEST_SCALE
 }
