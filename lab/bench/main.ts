@@ -1,5 +1,6 @@
 /** `npm run bench -- <suite> [flags] [--json]`: measures; tests assert. With --json the last line is one JSON object. */
 import { measureAggregate } from './aggregate.ts'
+import { measureCodecs } from './codecs.ts'
 import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
 import { measureTab } from './tab.ts'
@@ -12,6 +13,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   engine: measureEngines,
   profile: profileEngine,
   aggregate: measureAggregate,
+  codecs: measureCodecs,
 }
 
 const [suite = '', ...flags] = process.argv.slice(2)
