@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { bytesToFloats, floatsToBytes } from '../../shared/codec/floats.ts'
 import { PRESETS } from '../../shared/model/config.ts'
+import { fragments } from '../../shared/model/layout.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
 import { type Aggregator, startAggregator } from './aggregator.ts'
 import { faultOf } from './work.ts'
@@ -80,6 +81,46 @@ describe('the aggregation thread', () => {
     const deviation = Math.sqrt(embedding.reduce((sum, v) => sum + v * v, 0) / embedding.length)
     expect(deviation).toBeCloseTo(0.02, 4)
     expect(first.largest).toBe(1) // the gains
+  })
+
+  it('checks and merges fragments in its threads, one merge after another', async () => {
+    const [base] = await aggregator.initialFragments(PRESETS.nano, 'seed', 1)
+    if (!base) throw new Error('no fragment')
+    const vault = await openFileBlobStore(folders.vault)
+    const hash = await vault.put(CODECS.int8.encode(new Float32Array(base.parameters).fill(0.5)))
+    const check = { hash, parameters: base.parameters, codec: 'int8', bound: 0.5 } as const
+    expect(await aggregator.checkContribution(check)).toBeNull()
+    expect(await aggregator.checkContribution({ ...check, bound: 0.4 })).toBe('too-large-step')
+    const contributions = [{ lease: 'lease-001', hash, weight: 3 }]
+    const step = { codec: 'int8', downlink: 'int8', learningRate: 0.5, momentum: 0 } as const
+    const [one, two] = await Promise.all([
+      aggregator.mergeFragment({ base, ...step, contributions }),
+      aggregator.mergeFragment({ base, ...step, contributions }),
+    ])
+    expect(two).toEqual(one)
+    // A gain of 1 less half of 0.5; 0.25 is the delta's scale, so nothing is lost.
+    expect(one.base.largest).toBe(0.75)
+    await vault.delete(hash)
+    const missing = aggregator.mergeFragment({ base, ...step, contributions })
+    await expect(missing).rejects.toMatchObject({ name: 'PotluckError', code: 'not-found', status: 404 })
+  })
+
+  it('makes one blob a fragment, in the order of the layout', async () => {
+    const whole = await aggregator.initial(PRESETS.nano, 'seed')
+    const blobs = await openFileBlobStore(folders.blobs)
+    const values = bytesToFloats(await blobs.get(whole.weights))
+    const bases = await aggregator.initialFragments(PRESETS.nano, 'seed', 2)
+    expect(bases.reduce((sum, { parameters }) => sum + parameters, 0)).toBe(172_480)
+    expect(bases.map(({ parameters }) => parameters)).toEqual(
+      fragments(PRESETS.nano, 2).map((ranges) => ranges.reduce((sum, { size }) => sum + size, 0)),
+    )
+    for (const [index, ranges] of fragments(PRESETS.nano, 2).entries()) {
+      const stored = bytesToFloats(await blobs.get(bases[index]?.weights as string))
+      expect([...stored]).toEqual(
+        ranges.flatMap(({ offset, size }) => [...values.subarray(offset, offset + size)]),
+      )
+      expect(bases[index]).toMatchObject({ exact: null, velocity: null, largest: 1 })
+    }
   })
 
   it('reports a missing blob instead of hanging', async () => {
