@@ -19,6 +19,8 @@ export interface EncodedBlock {
   start: number
   end: number
   readonly bytes: Uint8Array
+  /** The same memory as int8. */
+  readonly signed: Int8Array
   at: number
 }
 
@@ -31,7 +33,8 @@ export function blockwise({ name, blockSize, blockLength, encodeBlock, decodeBlo
 
   function encode(values: Float32Array): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(byteLength(values.length))
-    const block = { values, bits: bitsOf(values), start: 0, end: 0, bytes, at: 0 }
+    const signed = new Int8Array(bytes.buffer)
+    const block = { values, bits: bitsOf(values), start: 0, end: 0, bytes, signed, at: 0 }
     for (; block.start < values.length; block.start += blockSize, block.at += fullLength) {
       block.end = Math.min(block.start + blockSize, values.length)
       encodeBlock(block)

@@ -16,12 +16,8 @@ import { readScale } from './scale.ts'
 const HEADER = 2
 const MOST = 127
 
-const steps = new Int8Array(256)
-
 function encodeBlock(block: EncodedBlock): void {
-  const { start, end, bytes, at } = block
-  writeHalf(bytes, at, quantise(block, MOST, steps, 0))
-  for (let i = 0, to = at + HEADER; i < end - start; i++, to++) bytes[to] = steps[i] as number // at most 256
+  writeHalf(block.bytes, block.at, quantise(block, MOST, block.signed, block.at + HEADER))
 }
 
 function decodeBlock(bytes: Uint8Array, at: number, values: Float32Array, start: number, end: number): void {

@@ -3,8 +3,7 @@ import { CodecError } from './errors.ts'
 import { fromHalfBits, HALVES, readHalf, toHalfBits } from './half.ts'
 
 /** Above this there is no finite f16. */
-export const LARGEST = 65_504
-const LARGEST_BITS = 0x477fe000
+const LARGEST = 65_504
 
 const float = new Float32Array(1)
 const floatBits = new Uint32Array(float.buffer)
@@ -16,14 +15,15 @@ export function largestOf(bits: Uint32Array, start: number, end: number): number
     const magnitude = (bits[i] as number) & 0x7fffffff // i < end <= length
     if (magnitude > largest) largest = magnitude
   }
-  if (largest > LARGEST_BITS) {
-    throw new CodecError(
-      'not-finite',
-      `A value from ${start} to ${end} is not finite or is above ${LARGEST}.`,
-    )
-  }
   floatBits[0] = largest
+  checkLargest(float[0] as number, start, end)
   return float[0] as number
+}
+
+/** @throws CodecError `not-finite` when the largest magnitude of the values is above 65504 or no number. */
+export function checkLargest(largest: number, start: number, end: number): void {
+  if (largest <= LARGEST) return
+  throw new CodecError('not-finite', `A value from ${start} to ${end} is not finite or is above ${LARGEST}.`)
 }
 
 /** The smallest f16 that is not below `largest`, which is 0 to 65504. */

@@ -13,7 +13,7 @@
 import { blockwise, type EncodedBlock } from './blocks.ts'
 import { CodecError } from './errors.ts'
 import { toHalfBits, writeHalf } from './half.ts'
-import { largestOf, readScale } from './scale.ts'
+import { checkLargest, readScale } from './scale.ts'
 import { indexOfKey, topK, twoLevels } from './topK.ts'
 
 const HEADER = 4
@@ -30,15 +30,14 @@ const entries = new Uint16Array(keptOf(BLOCK))
 const magnitudes = new Float64Array(keptOf(BLOCK))
 
 function encodeBlock(block: EncodedBlock): void {
-  const { bits, start, end, bytes, at } = block
-  largestOf(bits, start, end) // only to refuse what is too large
+  const { start, end, bytes, at } = block
   const kept = entries.subarray(0, keptOf(end - start))
   chooseEntries(block, kept)
-  const values = at + HEADER + indexBytes(kept.length)
+  const twoBits = at + HEADER + indexBytes(kept.length)
   for (let n = 0; n < kept.length; n++) {
     const entry = kept[n] as number // n < length
     writeIndex(bytes, at + HEADER, n, entry >>> 2)
-    const to = values + (n >> 2)
+    const to = twoBits + (n >> 2)
     bytes[to] = (bytes[to] as number) | ((entry & 3) << (2 * (n & 3)))
   }
 }
@@ -48,16 +47,16 @@ function chooseEntries({ values, bits, start, end, bytes, at }: EncodedBlock, ke
   const keys = topK(bits, start, end, kept.length)
   const ascending = magnitudes.subarray(0, kept.length)
   for (let n = 0; n < kept.length; n++) {
-    ascending[n] = Math.abs(values[start + indexOfKey(keys[n] as number)] as number) // as many as kept
+    const index = indexOfKey(keys[n] as number) // as many as kept
+    const value = values[start + index] as number
+    ascending[n] = Math.abs(value)
+    kept[n] = 4 * index + (value < 0 ? NEGATIVE : 0)
   }
+  checkLargest(ascending[kept.length - 1] as number, start, end)
   const { lowerCount, lower, upper } = twoLevels(ascending)
   writeHalf(bytes, at, toHalfBits(lower))
   writeHalf(bytes, at + 2, toHalfBits(upper))
-  for (let n = 0; n < kept.length; n++) {
-    const index = indexOfKey(keys[n] as number)
-    const sign = (values[start + index] as number) < 0 ? NEGATIVE : 0
-    kept[n] = 4 * index + sign + (n >= lowerCount ? UPPER : 0)
-  }
+  for (let n = lowerCount; n < kept.length; n++) kept[n] = (kept[n] as number) + UPPER
   kept.sort()
 }
 

@@ -26,7 +26,9 @@ export function topK(bits: Uint32Array, start: number, end: number, k: number): 
 }
 
 const keyOf = (magnitude: number, index: number) => magnitude * MOST_VALUES + (MOST_VALUES - 1 - index)
-export const indexOfKey = (key: number): number => MOST_VALUES - 1 - (key % MOST_VALUES)
+/** Not by %, which is slow for numbers above 32 bits. */
+export const indexOfKey = (key: number): number =>
+  MOST_VALUES - 1 - (key - MOST_VALUES * Math.floor(key / MOST_VALUES))
 
 /** The bucket at and above which there are k values or more. */
 function lowestBucket(bits: Uint32Array, start: number, end: number, k: number): number {
@@ -53,16 +55,21 @@ export interface TwoLevels {
  */
 export function twoLevels(ascending: Float64Array): TwoLevels {
   const count = ascending.length
-  const total = ascending.reduce((sum, x) => sum + x, 0)
-  let best = { lowerCount: 0, lower: 0, upper: total / count, explained: total ** 2 / count }
+  let total = 0
+  for (let n = 0; n < count; n++) total += ascending[n] as number // n < length
+  let lowerCount = 0
+  let lowerSum = 0
+  let most = (total * total) / count
   let below = 0
-  for (let lowerCount = 1; lowerCount < count; lowerCount++) {
-    below += ascending[lowerCount - 1] as number // lowerCount < length
+  for (let n = 1; n < count; n++) {
+    below += ascending[n - 1] as number
     const above = total - below
-    const explained = below ** 2 / lowerCount + above ** 2 / (count - lowerCount)
-    if (explained > best.explained) {
-      best = { lowerCount, lower: below / lowerCount, upper: above / (count - lowerCount), explained }
-    }
+    const explained = (below * below) / n + (above * above) / (count - n)
+    if (explained <= most) continue
+    most = explained
+    lowerCount = n
+    lowerSum = below
   }
-  return best
+  const lower = lowerCount === 0 ? 0 : lowerSum / lowerCount
+  return { lowerCount, lower, upper: (total - lowerSum) / (count - lowerCount) }
 }
