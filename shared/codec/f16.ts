@@ -10,24 +10,18 @@
  */
 import { blockwise, type EncodedBlock } from './blocks.ts'
 import { CodecError } from './errors.ts'
-import { HALVES, halfOfFloatBits, readHalf, toHalfBits, writeHalf } from './half.ts'
+import { HALVES, readHalf, toHalfBits, writeHalf } from './half.ts'
 import { largestOf, readScale } from './scale.ts'
 
 const HEADER = 2
-/** f32 bits of 2^-25, under which nothing rounds to a half but 0. */
-const SMALLEST_BITS = 0x33000000
 
-function encodeBlock({ bits, start, end, bytes, at }: EncodedBlock): void {
-  const exponent = exponentAbove(largestOf(bits, start, end))
-  if (exponent === null) return
-  writeHalf(bytes, at, toHalfBits(2 ** exponent))
-  // Dividing by the scale is subtracting its exponent; what would fall below the smallest half is 0 anyway.
-  const shift = exponent * 2 ** 23
-  const least = SMALLEST_BITS + shift
+function encodeBlock({ values, bits, start, end, bytes, at }: EncodedBlock): void {
+  const scale = powerAbove(largestOf(bits, start, end))
+  if (scale === 0) return
+  writeHalf(bytes, at, toHalfBits(scale))
+  const inverse = 1 / scale
   for (let i = start, to = at + HEADER; i < end; i++, to += 2) {
-    const value = bits[i] as number // i < end <= length
-    const magnitude = value & 0x7fffffff
-    writeHalf(bytes, to, halfOfFloatBits((value & 0x80000000) | (magnitude < least ? 0 : magnitude - shift)))
+    writeHalf(bytes, to, toHalfBits((values[i] as number) * inverse)) // i < end <= length
   }
 }
 
@@ -39,17 +33,16 @@ function decodeBlock(bytes: Uint8Array, at: number, values: Float32Array, start:
     endless |= (half & 0x7c00) + 0x0400 // carries into 0x8000 when all ones
     values[i] = scale * (HALVES[half] as number) // the table has all 65,536
   }
-  if (endless & 0x8000) {
+  if (endless & 0x8000)
     throw new CodecError('not-finite', `The block at byte ${at} has a value that is no finite number.`)
-  }
 }
 
-/** Of the smallest power of two not below `largest` (0 to 65504), within what f16 can hold; null for 0. */
-function exponentAbove(largest: number): number | null {
-  if (largest === 0) return null
-  let exponent = -24
-  while (2 ** exponent < largest && exponent < 15) exponent++
-  return exponent
+/** The smallest power of two not below `largest` (0 to 65504), within what f16 can hold; 0 for 0. */
+function powerAbove(largest: number): number {
+  if (largest === 0) return 0
+  let power = 2 ** -24
+  while (power < largest && power < 2 ** 15) power *= 2
+  return power
 }
 
 export const f16 = blockwise({

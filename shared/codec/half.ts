@@ -6,11 +6,7 @@ const bits = new Uint32Array(float.buffer)
 /** Nearest half to `value`, ties to even; above 65,519.99 it is infinity. Returns the 16 bits. */
 export function toHalfBits(value: number): number {
   float[0] = value
-  return halfOfFloatBits(bits[0] as number) // a Uint32Array of length 1 has element 0
-}
-
-/** The same for the 32 bits of an f32. */
-export function halfOfFloatBits(x: number): number {
+  const x = bits[0] as number // a Uint32Array of length 1 has element 0
   const sign = (x >>> 16) & 0x8000
   const magnitude = x & 0x7fffffff
   if (magnitude >= 0x47800000) return sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00) // ≥ 65536, or NaN
