@@ -153,9 +153,9 @@ describe('a contribution', () => {
 
   it.each([
     ['a NaN', 'not-finite', (bytes: Uint8Array) => bytes.set([0, 0x7e], 104)],
-    ['an infinite scale', 'not-finite', (bytes: Uint8Array) => bytes.set([0, 0, 0x80, 0x7f], 0)],
-    ['a NaN for a scale', 'not-finite', (bytes: Uint8Array) => bytes.set([0, 0, 0xc0, 0x7f], 0)],
-    ['a step too large', 'too-large-step', (bytes: Uint8Array) => bytes.set([0, 0, 0x80, 0x3f], 0)],
+    ['an infinite scale', 'not-finite', (bytes: Uint8Array) => bytes.set([0, 0x7c], 0)],
+    ['a NaN for a scale', 'not-finite', (bytes: Uint8Array) => bytes.set([0, 0x7e], 0)],
+    ['a step too large', 'too-large-step', (bytes: Uint8Array) => bytes.set([0, 0x3c], 0)],
   ])('with %s is refused as %s and ends its lease (L5)', async (_name, reason, damage) => {
     const [a] = await pair()
     const lease = await a.lease()

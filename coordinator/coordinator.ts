@@ -21,6 +21,7 @@ import { volunteerNamespace } from './realtime/volunteers.ts'
 import { Runs } from './runs/runs.ts'
 import { clearIncoming, openFileBlobStore } from './store/fileBlobs.ts'
 import { lockFolder } from './store/lock.ts'
+import { openFilePartials } from './store/partials.ts'
 import { openSqliteStore } from './store/sqlite.ts'
 
 export interface Coordinator {
@@ -45,10 +46,13 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   await clearIncoming(folders.vault)
   const [blobs, vault] = [await openFileBlobStore(folders.blobs), await openFileBlobStore(folders.vault)]
   const store = await openSqliteStore(join(config.data, 'potluck.sqlite'))
+  const partials = await openFilePartials(folders.vault, vault, clock)
   const aggregator = startAggregator(folders)
   const evaluator = startEvaluator(folders.blobs)
   const runs = new Runs({ store, blobs, blobDirectory: folders.blobs, vault, aggregator, evaluator, clock })
   await runs.open()
+  const dropEndedParts = () => partials.keepOnly(Object.keys(runs.machine?.leases ?? {}))
+  await dropEndedParts()
   const operator = await openOperator(store, clock.now)
 
   let kick: (volunteer: string, reason: string) => void = () => undefined
@@ -60,6 +64,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
     blobs,
     blobDirectory: folders.blobs,
     vault,
+    partials,
     aggregator,
     clock,
   }
@@ -68,6 +73,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
     pages: PAGES,
     kick: (volunteer, reason) => kick(volunteer, reason),
   })
+  runs.onChange(() => void dropEndedParts().catch((error: unknown) => app.log.error(error)))
   const gate = new Gate(config.publicUrl, config.trustedProxies)
   const sockets = new Server(app.server, {
     serveClient: false,
@@ -83,6 +89,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
     await runs.close()
     await sockets.close()
     await app.close()
+    await partials.close()
     await Promise.all([aggregator.close(), evaluator.close()])
     await store.close()
     await unlock()

@@ -7,13 +7,6 @@ import { CodecError } from '../../shared/codec/errors.ts'
 /** Values decoded and added in one task: a few milliseconds. */
 const SLICE = 2 ** 20
 
-/** A codec whose bytes can be cut between blocks: those of the first n·blockSize values are the first byteLength(n·blockSize). */
-export type SlicedCodec = Codec & {
-  readonly blockSize: number
-  /** Decodes exactly the bytes of `values.length` values. @throws CodecError. */
-  decodeInto(bytes: Uint8Array, values: Float32Array): unknown
-}
-
 export interface Addition {
   readonly values: Float32Array
   /** The delta, encoded. */
@@ -33,34 +26,18 @@ export async function addDelta(addition: Addition, signal: AbortSignal, slice = 
   if (bytes.length !== length) {
     throw new CodecError('wrong-length', `${bytes.length} bytes instead of ${length}.`)
   }
-  const { step, decode } = decoderOf(addition, slice)
+  const step = Math.max(1, Math.floor(slice / codec.blockSize)) * codec.blockSize
+  const delta = new Float32Array(Math.min(step, values.length))
   for (let start = 0; start < values.length; start += step) {
     const end = Math.min(start + step, values.length)
-    const delta = decode(start, end)
+    const part = delta.subarray(0, end - start)
+    codec.decodeInto(bytes.subarray(codec.byteLength(start), codec.byteLength(end)), part)
     // A Float32Array rounds what is put into it to f32; all indices are below the length.
-    for (let i = start; i < end; i++) sum[i] = (values[i] as number) + (delta[i - start] as number)
+    for (let i = start; i < end; i++) sum[i] = (values[i] as number) + (part[i - start] as number)
     await nextTask()
     signal.throwIfAborted()
   }
 }
-
-function decoderOf({ values, bytes, codec }: Addition, slice: number) {
-  const sliced = isSliced(codec) ? codec : null
-  if (sliced === null) {
-    const delta = codec.decode(bytes, values.length)
-    return { step: slice, decode: (start: number, end: number) => delta.subarray(start, end) }
-  }
-  const step = Math.max(1, Math.floor(slice / sliced.blockSize)) * sliced.blockSize
-  const buffer = new Float32Array(Math.min(step, values.length))
-  const decode = (start: number, end: number) => {
-    const delta = buffer.subarray(0, end - start)
-    sliced.decodeInto(bytes.subarray(codec.byteLength(start), codec.byteLength(end)), delta)
-    return delta
-  }
-  return { step, decode }
-}
-
-const isSliced = (codec: Codec): codec is SlicedCodec => 'decodeInto' in codec && 'blockSize' in codec
 
 /** Unlike a timer, not held back to one a second in a hidden tab. */
 function nextTask(): Promise<void> {

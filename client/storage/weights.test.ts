@@ -180,10 +180,10 @@ describe('global weights', () => {
     const { weights, get } = open()
     await get(view(0))
     const heard: [number, number][] = []
-    coordinator.chunk = DELTA - 10
+    coordinator.chunk = DELTA / 2
     await weights.fragment(0, view(1), PARAMETERS, never, (...both) => heard.push(both))
     expect(heard).toEqual([
-      [DELTA - 10, DELTA],
+      [DELTA / 2, DELTA],
       [DELTA, DELTA],
     ])
   })

@@ -1,11 +1,17 @@
-/** PUT /contributions/<lease>: see shared/protocol/contribution.ts for what it takes and answers. */
+/** HEAD and PUT /contributions/<lease>: see shared/protocol/contribution.ts for what they take and answer. */
 import type { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { contributionParamsSchema, contributionQuerySchema } from '../../shared/protocol/contribution.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import {
+  contributionHeadQuerySchema,
+  contributionParamsSchema,
+  contributionQuerySchema,
+  UPLOAD_LENGTH,
+  UPLOAD_OFFSET,
+} from '../../shared/protocol/contribution.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import { hashSecret } from '../accounts/secrets.ts'
-import { receiveContribution } from '../runs/contribution.ts'
+import { IncompleteError, receiveContribution, uploadState } from '../runs/contribution.ts'
 import { statusOf } from '../runs/messages.ts'
 import type { VolunteerRecord } from '../store/metadata.ts'
 import { parse } from './parse.ts'
@@ -16,31 +22,53 @@ const DRAINED_BYTES = 512 * 1024 * 1024
 
 export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void {
   app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload))
-  const byVolunteer = (request: FastifyRequest) => `upload/${hashSecret(bearer(request) ?? request.ip)}`
-  const limit = { max: LIMITS.uploadsPerMinute, timeWindow: 60_000, keyGenerator: byVolunteer }
+  const limited = (what: string) => {
+    const keyGenerator = (request: FastifyRequest) => `${what}/${hashSecret(bearer(request) ?? request.ip)}`
+    return { config: { rateLimit: { max: LIMITS.uploadsPerMinute, timeWindow: 60_000, keyGenerator } } }
+  }
 
-  app.put('/contributions/:lease', { config: { rateLimit: limit } }, async (request, reply) => {
+  app.head('/contributions/:lease', limited('upload-state'), async (request, reply) => {
+    const { lease } = parse(contributionParamsSchema, request.params)
+    const { sha256 } = parse(contributionHeadQuerySchema, request.query)
+    const volunteer = (await authenticate(parts, request)).id
+    const state = await uploadState(parts, parts.runs.driver, { lease, volunteer, sha256 })
+    reply.header('cache-control', 'no-store')
+    if ('result' in state) return reply.code(statusOf(state)).send(state)
+    return reply.header(UPLOAD_OFFSET, state.offset).header(UPLOAD_LENGTH, state.bytes).send()
+  })
+
+  app.put('/contributions/:lease', limited('upload'), async (request, reply) => {
     const body = bodyOf(request)
     try {
       const { lease } = parse(contributionParamsSchema, request.params)
-      const { sha256, steps, loss } = parse(contributionQuerySchema, request.query)
+      const query = parse(contributionQuerySchema, request.query)
       const volunteer = (await authenticate(parts, request)).id
-      const upload = { volunteer, lease, sha256, steps, loss, body: leaveOpen(body) }
+      const upload = { ...query, volunteer, lease, length: lengthOf(request), body }
       const receipt = await receiveContribution(parts, parts.runs.driver, upload)
       return reply.code(statusOf(receipt)).send(receipt)
+    } catch (error) {
+      if (error instanceof IncompleteError) sayOffset(reply, error)
+      throw error
     } finally {
       drain(body)
     }
   })
 }
 
+function sayOffset(reply: FastifyReply, { offset, status }: IncompleteError): void {
+  reply.header(UPLOAD_OFFSET, offset)
+  if (status === 408) reply.header('connection', 'close') // nothing more is expected of this one
+}
+
+function lengthOf({ headers }: FastifyRequest): number | null {
+  const length = headers['content-length']
+  return length === undefined ? null : Number(length)
+}
+
 function bodyOf({ body }: FastifyRequest): Readable {
   if (body && typeof body === 'object' && 'pipe' in body) return body as Readable // our parser hands the stream over
   throw new PotluckError('bad-request', 'The body must be application/octet-stream.', 415)
 }
-
-/** Reading may stop early without closing the connection, on which the refusal has yet to be sent. */
-const leaveOpen = (body: Readable): AsyncIterable<Buffer> => body.iterator({ destroyOnReturn: false })
 
 async function authenticate({ store }: HttpParts, request: FastifyRequest): Promise<VolunteerRecord> {
   const token = bearer(request)

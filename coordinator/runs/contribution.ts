@@ -1,17 +1,20 @@
 /**
  * One contribution's way from the wire to a receipt. Everything is checked before it counts: whose lease, how long,
- * which hash, finite, no further than inner steps can go. Repeating a request is harmless at every point.
+ * which hash, finite, no further than inner steps can go. It may come in several pieces (store/partials.ts keeps
+ * them), and repeating a request is harmless at every point.
  */
+import type { Readable } from 'node:stream'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { travelBound } from '../../shared/diloco/bound.ts'
 import { innerLearningRate } from '../../shared/engine/schedule.ts'
+import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { Receipt, RejectionReason } from '../../shared/protocol/run.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import type { Clock, RoundDriver } from '../rounds/driver.ts'
 import type { Effect } from '../rounds/machine.ts'
-import type { Machine } from '../rounds/state.ts'
-import type { BlobStore } from '../store/blobs.ts'
+import type { Machine, OpenLease } from '../rounds/state.ts'
 import type { MetadataStore } from '../store/metadata.ts'
+import type { Partials, Received } from '../store/partials.ts'
 import { acceptedReceipt, rejectedReceipt } from './messages.ts'
 
 export interface Upload {
@@ -20,17 +23,52 @@ export interface Upload {
   readonly sha256: string
   readonly steps: number
   readonly loss: number
+  /** Where in the contribution the body begins. */
+  readonly offset: number
+  /** Bytes the body is said to have; null when it does not say. */
+  readonly length: number | null
   /** Read only after the lease was found open. */
-  readonly body: AsyncIterable<Uint8Array>
+  readonly body: Readable
 }
 
 export interface ContributionParts {
   readonly store: MetadataStore
-  readonly vault: BlobStore
+  readonly partials: Partials
   readonly aggregator: Aggregator
   readonly clock: Clock
 }
 
+/** A contribution that has not come whole; the way on is from `offset`. */
+export class IncompleteError extends PotluckError {
+  constructor(
+    code: 'upload-offset' | 'upload-cut',
+    message: string,
+    status: number,
+    /** Bytes that have come and stay. */
+    readonly offset: number,
+  ) {
+    super(code, message, status)
+  }
+}
+
+/** Exact length of a lease's encoded contribution. */
+export const contributionBytes = (machine: Machine, _lease: OpenLease): number =>
+  CODECS.f16.byteLength(machine.parameters)
+
+/** How much of an open lease's contribution has come; for any other lease the receipt that its upload would get. */
+export async function uploadState(
+  { store, partials }: Pick<ContributionParts, 'store' | 'partials'>,
+  driver: RoundDriver | null,
+  { lease, volunteer, sha256 }: { lease: string; volunteer: string; sha256?: string | undefined },
+): Promise<{ readonly offset: number; readonly bytes: number } | Receipt> {
+  const open = driver?.machine.leases[lease]
+  if (!driver || open === undefined) return closedReceipt(store, driver, { lease, volunteer, sha256 })
+  const { machine } = driver
+  if (open.volunteer !== volunteer) return rejectedReceipt(lease, machine.round, 'not-your-lease')
+  return { offset: partials.committed(lease, sha256), bytes: contributionBytes(machine, open) }
+}
+
+/** @throws IncompleteError when more has to come. */
 export async function receiveContribution(
   parts: ContributionParts,
   driver: RoundDriver | null,
@@ -41,14 +79,15 @@ export async function receiveContribution(
   if (!driver || open === undefined) return answerClosed(parts, driver, upload)
   const { machine } = driver
   if (open.volunteer !== volunteer) return rejectedReceipt(lease, machine.round, 'not-your-lease')
-  const fault = await storeAndCheck(parts, machine, upload, open.steps)
+  const fault = await storeAndCheck(parts, machine, open, upload)
+  if (fault === 'discarded') return answerClosed(parts, driver, upload)
   const now = parts.clock.now()
   if (fault !== null) {
     const hash = fault === 'wrong-length' || fault === 'hash-mismatch' ? null : sha256
     await driver.dispatch({ type: 'unfit', volunteer, lease, reason: fault, hash, now })
     return rejectedReceipt(lease, machine.round, fault)
   }
-  const bytes = CODECS.f16.byteLength(machine.parameters)
+  const bytes = contributionBytes(machine, open)
   const content = { hash: sha256, bytes, steps: upload.steps, trainLoss: upload.loss }
   const effects = await driver.dispatch({ type: 'contribution', volunteer, lease, content, now })
   return receiptOf(effects, machine.round, lease) ?? answerClosed(parts, driver, upload)
@@ -58,7 +97,21 @@ export async function receiveContribution(
 async function answerClosed(
   { store, clock }: ContributionParts,
   driver: RoundDriver | null,
-  { lease, volunteer, sha256 }: Upload,
+  upload: Upload,
+): Promise<Receipt> {
+  const receipt = await closedReceipt(store, driver, upload)
+  const { lease, volunteer } = upload
+  if (receipt.result === 'rejected' && (receipt.reason === 'stale' || receipt.reason === 'duplicate')) {
+    const { reason } = receipt
+    await driver?.dispatch({ type: 'unfit', volunteer, lease, reason, hash: null, now: clock.now() })
+  }
+  return receipt
+}
+
+async function closedReceipt(
+  store: MetadataStore,
+  driver: RoundDriver | null,
+  { lease, volunteer, sha256 }: { lease: string; volunteer: string; sha256?: string | undefined },
 ): Promise<Receipt> {
   const known = await store.lease(lease)
   if (!known) return rejectedReceipt(lease, driver?.machine.round ?? 0, 'unknown-lease')
@@ -67,22 +120,59 @@ async function answerClosed(
   if (before?.result === 'accepted' && before.hash === sha256) {
     return acceptedReceipt(lease, before.round, before.tokens, true)
   }
-  const reason: RejectionReason = before?.result === 'accepted' ? 'duplicate' : 'stale'
-  await driver?.dispatch({ type: 'unfit', volunteer, lease, reason, hash: null, now: clock.now() })
-  return rejectedReceipt(lease, known.round, reason)
+  return rejectedReceipt(lease, known.round, before?.result === 'accepted' ? 'duplicate' : 'stale')
 }
 
+/** No await before `receive`: the lease that was found open is open when its upload begins. */
 async function storeAndCheck(
-  { vault, aggregator }: ContributionParts,
+  { partials, aggregator }: ContributionParts,
   machine: Machine,
-  { sha256, steps, body }: Upload,
-  leased: number,
-): Promise<RejectionReason | null> {
-  if (steps > leased) return 'bad-steps'
-  const bytes = CODECS.f16.byteLength(machine.parameters)
-  const stored = await vault.putStream(body, { hash: sha256, bytes })
-  if (stored !== 'stored') return stored
+  lease: OpenLease,
+  upload: Upload,
+): Promise<RejectionReason | 'discarded' | null> {
+  const { sha256, steps, offset, length, body } = upload
+  if (steps > lease.steps) return 'bad-steps'
+  const bytes = contributionBytes(machine, lease)
+  if (length !== null && offset + length !== bytes) return 'wrong-length'
+  const piece = { lease: upload.lease, hash: sha256, bytes, offset }
+  const received = await partials.receive(body, piece)
+  const fault = faultOf(received)
+  if (fault !== null) return fault
   return aggregator.check({ hash: sha256, parameters: machine.parameters, bound: boundOf(machine, steps) })
+}
+
+/** Null when the contribution is stored. @throws IncompleteError when more has to come. */
+function faultOf(received: Received): 'wrong-length' | 'hash-mismatch' | 'discarded' | null {
+  switch (received.result) {
+    case 'stored':
+      return null
+    case 'wrong-length':
+    case 'hash-mismatch':
+    case 'discarded':
+      return received.result
+    case 'ahead':
+      throw new IncompleteError(
+        'upload-offset',
+        `Only ${received.committed} bytes have come. Go on from there.`,
+        409,
+        received.committed,
+      )
+    default:
+      throw cutOff(received.result, received.committed)
+  }
+}
+
+const CUTS = {
+  broken: [408, 'The connection broke off'],
+  stalled: [408, 'Nothing came for too long'],
+  superseded: [409, 'A newer request for this lease took over'],
+  closing: [503, 'The coordinator is stopping'],
+} as const
+
+function cutOff(why: keyof typeof CUTS, committed: number): IncompleteError {
+  const [status, what] = CUTS[why]
+  const message = `${what}. ${committed} bytes have come and stay; go on from there.`
+  return new IncompleteError('upload-cut', message, status, committed)
 }
 
 /** The furthest that these inner steps of the recipe can move a parameter of this base. */

@@ -31,27 +31,22 @@ describe.each([['files', openFileBlobStore]])('a blob store of %s', (_name, open
     expect(readdirSync(join(directory, 'incoming'))).toEqual([])
   })
 
-  it('stores a stream that has the promised hash and length, and nothing else', async () => {
-    async function* chunks(...texts: string[]) {
-      for (const text of texts) yield new TextEncoder().encode(text)
+  it('takes over a file, also when it has its bytes already', async () => {
+    for (const name of ['one', 'two']) {
+      const file = join(directory, 'incoming', name)
+      await writeFile(file, abc)
+      await store.adopt(file, ABC)
+      expect(await store.get(ABC)).toEqual(abc)
     }
-    const expected = { hash: ABC, bytes: 3 }
-    expect(await store.putStream(chunks('a', 'b'), expected)).toBe('wrong-length')
-    expect(await store.putStream(chunks('ab', 'cd', 'e'), expected)).toBe('wrong-length')
-    expect(await store.putStream(chunks('abd'), expected)).toBe('hash-mismatch')
-    expect(await store.has(ABC)).toBe(false)
-    expect(await store.putStream(chunks('a', '', 'bc'), expected)).toBe('stored')
-    expect(await store.get(ABC)).toEqual(abc)
     expect(readdirSync(join(directory, 'incoming'))).toEqual([])
   })
 
-  it('keeps nothing of a stream that broke off', async () => {
-    async function* broken() {
-      yield abc
-      throw new Error('connection reset')
-    }
-    await expect(store.putStream(broken(), { hash: ABC, bytes: 6 })).rejects.toThrow('connection reset')
-    expect(readdirSync(join(directory, 'incoming'))).toEqual([])
+  it('clears what was half written at start, but for the parts of uploads', async () => {
+    const incoming = join(directory, 'incoming')
+    await writeFile(join(incoming, 'half'), 'ha')
+    await writeFile(join(incoming, 'lease-01.part'), 'ha')
+    await clearIncoming(directory)
+    expect(readdirSync(incoming)).toEqual(['lease-01.part'])
   })
 
   it('says not-found for a hash it never saw', async () => {

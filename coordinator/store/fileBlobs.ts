@@ -3,7 +3,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { PotluckError } from '../../shared/protocol/errors.ts'
-import type { BlobStore, Streamed } from './blobs.ts'
+import type { BlobStore } from './blobs.ts'
 
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
@@ -23,30 +23,14 @@ export async function openFileBlobStore(directory: string): Promise<BlobStore> {
     if (await has(hash)) return hash
     const temporary = join(directory, 'incoming', randomUUID())
     await writeDurably(temporary, bytes)
-    await publish(temporary, hash)
+    await adopt(temporary, hash)
     return hash
   }
 
-  async function publish(temporary: string, hash: string): Promise<void> {
+  async function adopt(file: string, hash: string): Promise<void> {
     await mkdir(dirname(path(hash)), { recursive: true })
-    await rename(temporary, path(hash))
+    await rename(file, path(hash))
     await syncFolder(dirname(path(hash)))
-  }
-
-  async function putStream(
-    source: AsyncIterable<Uint8Array>,
-    expected: { hash: string; bytes: number },
-  ): Promise<Streamed> {
-    const temporary = join(directory, 'incoming', randomUUID())
-    try {
-      const { hash, bytes } = await writeStream(temporary, source, expected.bytes)
-      if (bytes !== expected.bytes) return 'wrong-length'
-      if (hash !== expected.hash) return 'hash-mismatch'
-      await publish(temporary, hash)
-      return 'stored'
-    } finally {
-      await rm(temporary, { force: true })
-    }
   }
 
   async function get(hash: string): Promise<Uint8Array<ArrayBuffer>> {
@@ -60,16 +44,18 @@ export async function openFileBlobStore(directory: string): Promise<BlobStore> {
         500,
       )
     }
-    return new Uint8Array(bytes)
+    return bytes.length === bytes.buffer.byteLength ? new Uint8Array(bytes.buffer) : new Uint8Array(bytes) // no copy of a model
   }
 
-  return { put, putStream, has, get, path, delete: (hash) => rm(path(hash), { force: true }) }
+  return { put, adopt, has, get, path, delete: (hash) => rm(path(hash), { force: true }) }
 }
 
-/** Half-written files of a process that was killed; call before anything writes. */
+/** Half-written files of a process that was killed; call before anything writes. Parts stay: partials.ts knows whose. */
 export async function clearIncoming(directory: string): Promise<void> {
   const folder = join(directory, 'incoming')
-  for (const name of await readdir(folder).catch(() => [])) await rm(join(folder, name), { force: true })
+  for (const name of await readdir(folder).catch(() => [])) {
+    if (!name.endsWith('.part')) await rm(join(folder, name), { force: true })
+  }
 }
 
 async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
@@ -80,25 +66,6 @@ async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
   } finally {
     await file.close()
   }
-}
-
-/** Writes no more than one chunk beyond `limit` bytes; the caller compares the count. */
-async function writeStream(path: string, source: AsyncIterable<Uint8Array>, limit: number) {
-  const hasher = createHash('sha256')
-  let bytes = 0
-  const file = await open(path, 'wx')
-  try {
-    for await (const chunk of source) {
-      bytes += chunk.length
-      if (bytes > limit) break
-      hasher.update(chunk)
-      await file.write(chunk)
-    }
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  return { hash: hasher.digest('hex'), bytes }
 }
 
 /** A rename is durable only when the folder is. Windows cannot open folders; there the rename itself must do. */

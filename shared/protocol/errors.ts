@@ -10,6 +10,8 @@ export const ERROR_CODES = [
   'not-found',
   'rate-limited',
   'too-large',
+  'upload-offset',
+  'upload-cut',
   'conflict',
   'protocol-version',
   'no-run',

@@ -14,6 +14,8 @@ export const LIMITS = {
   refusalsPerRound: 2,
   /** Contributions and other uploads one volunteer may start in a minute. */
   uploadsPerMinute: 30,
+  /** Seconds without a byte after which an upload is cut off; what came of it stays. */
+  uploadIdleSeconds: 60,
   /** Login attempts one address may make in a minute. */
   loginsPerMinute: 5,
   /** Bytes of a JSON body of the admin API. */
