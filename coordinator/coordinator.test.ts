@@ -38,10 +38,15 @@ const machine = (): Machine => {
   if (!found) throw new Error('The run is not prepared.')
   return found
 }
+const baseOf = (state: Machine) => (state.fragments[0] as Machine['fragments'][number]).base // a run of one
+const base = () => baseOf(machine())
+/** Of a lease that began at the global weights. */
+const bound = (steps: number) =>
+  boundOf(machine(), { volunteer: 'nobody-00', round: machine().round, after: null }, steps)
 const url = () => coordinator.url
 const accepted = () => coordinator.runs.view()?.accepted
 /** A good contribution: half as far as the recipe can go. */
-const good = (phase = 0) => contribution(machine().parameters, boundOf(machine(), 1) / 2, phase)
+const good = (phase = 0) => contribution(machine().parameters, bound(1) / 2, phase)
 const rejected = (reason: string) => expect.objectContaining({ result: 'rejected', reason })
 const refusal = (code: string) => ({ error: { code, message: expect.any(String) } })
 
@@ -82,16 +87,17 @@ describe('the outer step', () => {
 
   it('merges accepted contributions, weighted by tokens, as computed by hand (R2, R6, D2)', async () => {
     const [a, b] = await pair()
-    const { base, parameters } = machine()
-    expect(base.velocity).toBeNull()
+    const { parameters } = machine()
+    const first = base()
+    expect(first.velocity).toBeNull()
     const [leaseA, leaseB] = [await a.lease(), await b.lease()]
     const [bytesA, bytesB] = [good(1), good(2)]
     expect((await a.send(leaseA, bytesA)).body).toMatchObject({ result: 'accepted', tokens: 128 })
     expect((await b.send(leaseB, bytesB, { steps: 1 })).body).toMatchObject({ tokens: 64 })
     await until(() => machine().round === 2, 'round 2')
 
-    const before = await weightsOf(base.weights)
-    const after = await weightsOf(machine().base.weights)
+    const before = await weightsOf(first.weights)
+    const after = await weightsOf(base().weights)
     const [deltaA, deltaB] = [CODECS.f16.decode(bytesA, parameters), CODECS.f16.decode(bytesB, parameters)]
     const expected = before.map((theta, i) => {
       const mean = (128 * (deltaA[i] as number) + 64 * (deltaB[i] as number)) / 192
@@ -169,10 +175,9 @@ describe('a contribution', () => {
 
   it('just beyond the bound of its steps is too large, just within is not', async () => {
     const [a] = await pair()
-    const bound = boundOf(machine(), 2)
-    const beyond = await a.send(await a.lease(), contribution(machine().parameters, bound * 1.02))
+    const beyond = await a.send(await a.lease(), contribution(machine().parameters, bound(2) * 1.02))
     expect(beyond.body).toEqual(rejected('too-large-step'))
-    const within = await a.send(await a.lease(), contribution(machine().parameters, bound * 0.99))
+    const within = await a.send(await a.lease(), contribution(machine().parameters, bound(2) * 0.99))
     expect(within.body.result).toBe('accepted')
   })
 
@@ -231,11 +236,10 @@ describe('a contribution', () => {
     await a.send(leaseA, good(1))
     await b.send(await b.lease(), good(2))
     await until(() => machine().round === round + 1, 'the next round')
-    const { base } = machine()
-    expect(base.weights).not.toBe(lease.base)
+    const { fragments } = machine()
     const answer = await late.send(lease, bytes)
     expect([answer.status, answer.body]).toEqual([409, rejected('stale')])
-    expect(machine()).toMatchObject({ base, round: round + 1, accepted: {} })
+    expect(machine()).toMatchObject({ fragments, round: round + 1, accepted: {} })
   })
 
   it('sent again after its round was merged is still known', async () => {
@@ -274,7 +278,11 @@ describe('a contribution', () => {
     const lengths = [0, 1, 3, 4, 5, length - 1, length, length, length + 1, 2 * length]
     for (let i = 0; i < 40; i++) {
       const tab = people[i % 2] as Tab
-      const answer = (await tab.ask('lease', { run: machine().run, round: 1 })) as { lease?: { id: string } }
+      const answer = (await tab.ask('lease', {
+        run: machine().run,
+        after: null,
+        tokensPerSecond: 1,
+      })) as { lease?: { id: string } }
       const bytes = noise(lengths[i] ?? Math.floor((length * i) / 30), i)
       const { status } = await send(url(), answer.lease?.id ?? 'nosuchlease', { token: tab.token, bytes })
       expect(status).toBeGreaterThanOrEqual(400)
@@ -298,7 +306,7 @@ describe('blobs', () => {
   const blob = (hash: string, headers = {}) => fetch(url() + ROUTES.blob(hash), { headers })
 
   it('are immutable, and served in ranges', async () => {
-    const hash = machine().base.weights
+    const hash = base().weights
     const whole = await blob(hash)
     expect(whole.headers.get('cache-control')).toBe('public, max-age=31536000, immutable')
     const bytes = new Uint8Array(await whole.arrayBuffer())
@@ -327,7 +335,7 @@ describe('blobs', () => {
   })
 
   it('of the vault are nobody’s but the coordinator’s', async () => {
-    const velocity = machine().base.velocity ?? ''
+    const velocity = base().velocity ?? ''
     expect((await blob(velocity)).status).toBe(404)
   })
 })
@@ -375,7 +383,7 @@ describe('a socket', () => {
     ['join', [{ backend: 'wasm', tokensPerSecond: 1, device: 'x'.repeat(60_000) }]],
     ['lease', []],
     ['lease', [null]],
-    ['lease', [{ run: '../../etc', round: 1 }]],
+    ['lease', [{ run: '../../etc', after: null, tokensPerSecond: 1 }]],
     ['lease', [{ run: 'x'.repeat(12), round: 1.5 }]],
     ['release', [{ lease: ['an array'] }]],
     ['state', [{ state: 'dancing' }]],
@@ -573,7 +581,8 @@ describe('the operator', () => {
     const lease = await a.lease()
     expect((await act('pause')).status).toBe(200)
     expect(machine()).toMatchObject({ status: 'paused', deadlineAt: null })
-    expect(await b.ask('lease', { run: machine().run, round: 1 })).toEqual({ wait: 'paused' })
+    const request = { run: machine().run, after: null, tokensPerSecond: 1 }
+    expect(await b.ask('lease', request)).toEqual({ wait: 'paused' })
     expect((await a.send(lease, good())).body.result).toBe('accepted')
     expect((await act('resume')).status).toBe(200)
     expect(machine().deadlineAt).toBeGreaterThan(Date.now())
@@ -601,7 +610,7 @@ describe('the operator', () => {
     const response = await fetch(url() + ROUTES.adminWeights, { headers: operator })
     const bytes = new Uint8Array(await response.arrayBuffer())
     const header = Number(new DataView(bytes.buffer).getBigUint64(0, true))
-    expect(sha256(bytes.slice(8 + header))).toBe(machine().base.weights)
+    expect(sha256(bytes.slice(8 + header))).toBe(base().weights)
   })
 })
 
@@ -615,7 +624,8 @@ describe('a restart', () => {
     const before = machine()
     await coordinator.stop()
     coordinator = await startOn(folder)
-    expect(machine()).toMatchObject({ round: before.round, base: before.base, accepted: before.accepted })
+    expect(machine()).toMatchObject({ round: before.round, fragments: before.fragments })
+    expect(machine().accepted).toEqual(before.accepted)
     expect(machine().pool).toEqual(before.pool)
 
     const [a2, b2] = [await Tab.joined(url(), a.token), await Tab.joined(url(), b.token)]
@@ -632,7 +642,8 @@ describe('a restart', () => {
   it('logs nobody out, and an ended run stays ended (R9)', async () => {
     expect((await post(url() + ROUTES.adminRunAction('end'), {}, operator)).status).toBe(200)
     const tab = await newTab()
-    expect(await tab.ask('lease', { run: machine().run, round: 1 })).toEqual({ wait: 'ended' })
+    const request = { run: machine().run, after: null, tokensPerSecond: 1 }
+    expect(await tab.ask('lease', request)).toEqual({ wait: 'ended' })
     tab.close()
     await coordinator.stop()
     coordinator = await startOn(folder)

@@ -28,6 +28,12 @@ export const smallRun: RunConfig = {
   outerLearningRate: 'auto',
   outerMomentum: 0.9,
   seed: 'test',
+  fragments: 1,
+  codec: 'f16',
+  downlink: 'f32',
+  errorFeedback: 1,
+  overlap: false,
+  strict: true,
 }
 
 /** Builds the pages when nobody has: the coordinator does not start without them. */
@@ -138,7 +144,9 @@ export class Tab {
     const run = this.welcome.run?.id
     let lease: Lease | undefined
     await until(async () => {
-      const answer = (await this.ask('lease', { run, round: 1 })) as { lease?: Lease }
+      const answer = (await this.ask('lease', { run, after: null, tokensPerSecond: 1_000 })) as {
+        lease?: Lease
+      }
       lease = answer.lease
       return lease !== undefined
     }, 'a lease')

@@ -1,7 +1,9 @@
 /** The form that creates a run: sane defaults per preset, an estimate that follows the fields, faults by the field. */
 import { useId, useRef, useState } from 'preact/hooks'
+import { CODEC_NAMES } from '../../shared/codec/codec.ts'
 import { PRESET_NAMES, PRESETS, type PresetName } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
+import { DOWNLINK_CODECS } from '../../shared/protocol/run.ts'
 import { bytes, compact, duration, integer } from '../ui/format.ts'
 import { Icon } from '../ui/Icon.tsx'
 import { Button, Fact, Notice } from '../ui/parts.tsx'
@@ -15,9 +17,19 @@ type TextField = Exclude<FieldName, 'preset'>
 
 const GROUPS: [title: string, fields: TextField[]][] = [
   [words.model, ['name']],
-  [words.round, ['innerSteps', 'batchSize', 'replicas', 'quorum', 'deadlineSeconds', 'rounds']],
+  [words.round, ['innerSteps', 'batchSize', 'replicas', 'quorum', 'deadlineSeconds', 'rounds', 'strict']],
+  [words.traffic, ['codec', 'downlink', 'errorFeedback', 'fragments', 'overlap']],
   [words.optimiser, ['innerLearningRate', 'outerLearningRate', 'outerMomentum', 'seed']],
 ]
+
+const YES_NO = ['true', 'false']
+/** Fields with a few values to choose from. */
+const CHOICES: Partial<Record<TextField, readonly string[]>> = {
+  codec: CODEC_NAMES,
+  downlink: DOWNLINK_CODECS,
+  overlap: YES_NO,
+  strict: YES_NO,
+}
 
 /** Fields that hold words; every other one brings up a keyboard with digits. */
 const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate']
@@ -139,21 +151,35 @@ interface FieldProps {
 
 function Field({ field, value, fault, onInput }: FieldProps) {
   const id = useId()
+  const choices = CHOICES[field]
+  const common = {
+    id,
+    name: field,
+    class: 'input',
+    value,
+    'aria-invalid': fault !== undefined,
+    'aria-describedby': fault === undefined ? `${id}-hint` : `${id}-fault ${id}-hint`,
+  }
   return (
     <div class="field">
       <label for={id}>{words[field]}</label>
-      <input
-        id={id}
-        name={field}
-        class="input"
-        type="text"
-        inputMode={WORDS.includes(field) ? 'text' : 'decimal'}
-        autocomplete="off"
-        value={value}
-        aria-invalid={fault !== undefined}
-        aria-describedby={fault === undefined ? `${id}-hint` : `${id}-fault ${id}-hint`}
-        onInput={(event) => onInput(event.currentTarget.value)}
-      />
+      {choices === undefined ? (
+        <input
+          {...common}
+          type="text"
+          inputMode={WORDS.includes(field) ? 'text' : 'decimal'}
+          autocomplete="off"
+          onInput={(event) => onInput(event.currentTarget.value)}
+        />
+      ) : (
+        <select {...common} onChange={(event) => onInput(event.currentTarget.value)}>
+          {choices.map((choice) => (
+            <option key={choice} value={choice}>
+              {words.choices[choice] ?? choice}
+            </option>
+          ))}
+        </select>
+      )}
       {fault !== undefined && (
         <p id={`${id}-fault`} class="fault">
           <Icon name="late" />
@@ -176,6 +202,7 @@ function Estimate({ form }: { form: RunForm }) {
         <Fact label={words.parameters}>{compact(numbers.parameters)}</Fact>
         <Fact label={words.upload}>{bytes(numbers.uploadBytes)}</Fact>
         <Fact label={words.download}>{bytes(numbers.downloadBytes)}</Fact>
+        <Fact label={words.snapshot}>{bytes(numbers.snapshotBytes)}</Fact>
         <Fact label={words.tokensRound}>{compact(numbers.tokensPerRound)}</Fact>
         <Fact label={words.tokensAll}>{compact(numbers.tokensInAll)}</Fact>
         <Fact label={words.longest}>{duration(numbers.longest)}</Fact>

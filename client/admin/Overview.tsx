@@ -1,9 +1,10 @@
 /** What needs the operator, the round under way, four numbers, the actions, and the loss so far. */
 import type { ComponentChildren } from 'preact'
+import { timesLess } from '../../shared/diloco/traffic.ts'
 import type { AdminView } from '../../shared/protocol/admin.ts'
 import { ROUND_PHASES, type RunView } from '../../shared/protocol/run.ts'
 import { now, toLocal } from '../ui/clock.ts'
-import { compact, countdown, integer, loss, moment, percent, UNKNOWN } from '../ui/format.ts'
+import { bytes, compact, countdown, integer, loss, moment, percent, times, UNKNOWN } from '../ui/format.ts'
 import { LossChart } from '../ui/LossChart.tsx'
 import { lastHeldOut, lossPoints } from '../ui/lossData.ts'
 import { Fact, Notice, Progress } from '../ui/parts.tsx'
@@ -143,7 +144,25 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
       <NumberCard label={words.speed} note={words.speedNote(speed.training)}>
         {compact(speed.tokensPerSecond)}
       </NumberCard>
+      <TrafficCards run={run} />
     </dl>
+  )
+}
+
+/** What the newest round cost, and what data parallelism would have cost. */
+function TrafficCards({ run }: { run: RunView }) {
+  const last = run.history.at(-1)
+  if (last === undefined) return null
+  const each = (all: number) => bytes(all / last.replicas)
+  return (
+    <>
+      <NumberCard label={words.traffic} note={words.trafficEach(each(last.bytesUp), each(last.bytesDown))}>
+        {bytes(last.bytesUp + last.bytesDown)}
+      </NumberCard>
+      <NumberCard label={words.less} note={words.lessNote}>
+        {times(timesLess(last, run.parameters))}
+      </NumberCard>
+    </>
   )
 }
 

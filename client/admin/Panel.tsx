@@ -77,7 +77,7 @@ function Sections({ live }: { live: Live }) {
         </details>
       )}
       <Volunteers rows={view.volunteers} now={now.value} />
-      <Rounds rounds={view.rounds} now={now.value} />
+      <Rounds rounds={view.rounds} parameters={view.run?.parameters ?? 0} now={now.value} />
       <Contributions rows={view.contributions} now={now.value} />
     </>
   )

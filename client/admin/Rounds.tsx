@@ -1,6 +1,7 @@
 /** Every merged round with its losses, bytes and outer step, newest first. */
+import { timesLess } from '../../shared/diloco/traffic.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
-import { bytes, compact, integer, loss, moment, significant } from '../ui/format.ts'
+import { bytes, compact, integer, loss, moment, significant, times } from '../ui/format.ts'
 import { Table } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
 
@@ -17,23 +18,31 @@ const COLUMNS = [
   { name: words.columns.seconds, numeric: true },
   { name: words.columns.up, numeric: true },
   { name: words.columns.down, numeric: true },
+  { name: words.columns.each, numeric: true },
+  { name: words.columns.less, numeric: true },
   { name: words.columns.rate, numeric: true },
 ]
 
-export function Rounds({ rounds, now }: { rounds: readonly RoundSummary[]; now: number }) {
+interface RoundsProps {
+  rounds: readonly RoundSummary[]
+  parameters: number
+  now: number
+}
+
+export function Rounds({ rounds, parameters, now }: RoundsProps) {
   return (
     <section class="card" id="rounds">
       <h2>{`${words.title} (${integer(rounds.length)})`}</h2>
       <Table caption={words.title} columns={COLUMNS} empty={rounds.length === 0 ? words.none : undefined}>
         {rounds.map((round) => (
-          <Row key={round.round} round={round} now={now} />
+          <Row key={round.round} round={round} parameters={parameters} now={now} />
         ))}
       </Table>
     </section>
   )
 }
 
-function Row({ round, now }: { round: RoundSummary; now: number }) {
+function Row({ round, parameters, now }: { round: RoundSummary; parameters: number; now: number }) {
   return (
     <tr data-round={round.round}>
       <th scope="row">{integer(round.round)}</th>
@@ -46,6 +55,8 @@ function Row({ round, now }: { round: RoundSummary; now: number }) {
       <td class="numeric">{significant(round.seconds)}</td>
       <td class="numeric">{bytes(round.bytesUp)}</td>
       <td class="numeric">{bytes(round.bytesDown)}</td>
+      <td class="numeric">{`${bytes(round.bytesUp / round.replicas)} / ${bytes(round.bytesDown / round.replicas)}`}</td>
+      <td class="numeric">{times(timesLess(round, parameters))}</td>
       <td class="numeric">{significant(round.outerLearningRate)}</td>
     </tr>
   )

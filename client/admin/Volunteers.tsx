@@ -2,7 +2,7 @@
 import { useId, useState } from 'preact/hooks'
 import { removeSchema, type VolunteerRow } from '../../shared/protocol/admin.ts'
 import { Dialog } from '../ui/Dialog.tsx'
-import { ago, compact, integer } from '../ui/format.ts'
+import { ago, bytes, compact, integer, percent } from '../ui/format.ts'
 import type { IconName } from '../ui/Icon.tsx'
 import { Button, Pill, Table, type Tone } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
@@ -32,6 +32,8 @@ const COLUMNS = [
   { name: words.columns.accepted, numeric: true },
   { name: words.columns.rejected, numeric: true },
   { name: words.columns.tokens, numeric: true },
+  { name: words.columns.utilisation, numeric: true },
+  { name: words.columns.traffic, numeric: true },
   { name: words.columns.seen, numeric: true },
   { name: words.columns.device },
   { name: words.columns.action, pinned: true },
@@ -76,6 +78,10 @@ function Row({ row, now, onRemove }: RowProps) {
       <td class="numeric">{integer(row.accepted)}</td>
       <td class="numeric">{integer(row.rejected)}</td>
       <td class="numeric">{compact(row.tokens)}</td>
+      <td class="numeric">{percent(row.utilisation)}</td>
+      <td class="numeric">
+        {row.bytesUp === null ? strings.unknown : `${bytes(row.bytesUp)} / ${bytes(row.bytesDown)}`}
+      </td>
       <td class="numeric">{row.connected ? ago(now, now) : ago(row.lastSeenAt, now)}</td>
       <td class="device">{row.device}</td>
       <td class="pinned">

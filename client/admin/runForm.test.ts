@@ -38,6 +38,15 @@ describe('a field that will not do', () => {
   })
 })
 
+describe('fragments', () => {
+  it('divide the inner steps, and are no more than layers', () => {
+    const fault = 'It must divide the inner steps, with no more parts than the model has layers.'
+    expect(faults({ fragments: '2' })).toEqual({})
+    expect(faults({ innerSteps: '15', fragments: '2' })).toEqual({ fragments: fault })
+    expect(faults({ innerSteps: '12', fragments: '3' })).toEqual({ fragments: fault }) // nano has two
+  })
+})
+
 describe('the outer learning rate', () => {
   it('is auto or a number', () => {
     const rate = (text: string) => {
@@ -57,7 +66,9 @@ describe('the estimate', () => {
     const parameters = 65_536 + 2 * (64 + 16_384 + 64 + 64 + 36_864) + 64
     const numbers = estimate(form({ innerSteps: '10', batchSize: '4', replicas: '3', rounds: '2' }))
     expect(numbers.parameters).toBe(parameters)
-    expect(numbers.uploadBytes).toBe(2 * parameters)
+    // int8: a byte a parameter, and two for each block of 256, of which the last is short.
+    expect(numbers.uploadBytes).toBe(parameters + 2 * Math.ceil(parameters / 256))
+    expect(numbers.snapshotBytes).toBe(4 * parameters)
     expect(numbers.tokensPerRound).toBe(10 * 4 * 64 * 3)
     expect(numbers.tokensInAll).toBe(10 * 4 * 64 * 3 * 2)
     expect(numbers.longest).toBe(2 * 180_000)

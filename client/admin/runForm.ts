@@ -3,6 +3,7 @@
  * sentence for each field that will not do, and the estimate beside it.
  */
 import type { z } from 'zod'
+import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
 import { PRESETS, type PresetName } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
@@ -29,6 +30,12 @@ export function formOf(preset: PresetName): RunForm {
     quorum: text('quorum'),
     deadlineSeconds: text('deadlineSeconds'),
     rounds: text('rounds'),
+    strict: text('strict'),
+    fragments: text('fragments'),
+    codec: text('codec'),
+    downlink: text('downlink'),
+    errorFeedback: text('errorFeedback'),
+    overlap: text('overlap'),
     innerLearningRate: text('innerLearningRate'),
     outerLearningRate: text('outerLearningRate'),
     outerMomentum: text('outerMomentum'),
@@ -50,6 +57,12 @@ function rawConfig(form: RunForm): Record<FieldName, unknown> {
     quorum: toNumber(form.quorum),
     deadlineSeconds: toNumber(form.deadlineSeconds),
     rounds: toNumber(form.rounds),
+    strict: form.strict === 'true',
+    fragments: toNumber(form.fragments),
+    codec: form.codec,
+    downlink: form.downlink,
+    errorFeedback: toNumber(form.errorFeedback),
+    overlap: form.overlap === 'true',
     innerLearningRate: toNumber(form.innerLearningRate),
     outerLearningRate: outer.toLowerCase() === 'auto' ? 'auto' : toNumber(outer),
     outerMomentum: toNumber(form.outerMomentum),
@@ -70,6 +83,7 @@ function faultText(field: FieldName, issue: Issue): string {
     case 'too_big':
       return (issue.origin === 'string' ? words.characters : words.atMost)(significantOrWhole(issue.maximum))
     case 'custom':
+      if (field === 'fragments') return words.fragmentsDivide
       return field === 'quorum' ? words.quorum : issue.message
     default:
       return issue.message
@@ -93,6 +107,8 @@ export function checkForm(form: RunForm): Checked {
   // zod leaves a refinement out while a field is wrong; the reader should not have to submit twice.
   const raw = rawConfig(form)
   if (Number(raw.quorum) > Number(raw.replicas)) faults.quorum ??= words.quorum
+  if (Number.isInteger(raw.innerSteps) && Number(raw.innerSteps) % Number(raw.fragments) > 0)
+    faults.fragments ??= words.fragmentsDivide
   return { ok: false, faults }
 }
 
@@ -101,26 +117,34 @@ const isField = (form: RunForm, field: unknown): field is FieldName =>
 
 export interface Estimate {
   readonly parameters: number
+  /** Of a round, on average over the fragments. */
   readonly uploadBytes: number
-  /** Weights travel as 32-bit floats. */
   readonly downloadBytes: number
+  /** The weights whole, as a newcomer gets them: 32-bit floats. */
+  readonly snapshotBytes: number
   readonly tokensPerRound: number
   readonly tokensInAll: number
   /** Milliseconds if every round lasts to its deadline. */
   readonly longest: number
 }
 
+const isCodec = (name: string): name is CodecName => name in CODECS
+
 /** Unknown parts are NaN and read as "–". */
 export function estimate(form: RunForm): Estimate {
   const model = PRESETS[form.preset]
   const parameters = parameterCount(model)
-  const steps = toNumber(form.innerSteps) * toNumber(form.batchSize)
+  const fragments = toNumber(form.fragments)
+  const steps = (toNumber(form.innerSteps) / fragments) * toNumber(form.batchSize)
+  const bytesAs = (codec: string) =>
+    isCodec(codec) ? CODECS[codec].byteLength(parameters) / fragments : Number.NaN
   const tokensPerRound = steps * model.sequenceLength * toNumber(form.replicas)
   const rounds = toNumber(form.rounds)
   return {
     parameters,
-    uploadBytes: 2 * parameters,
-    downloadBytes: 4 * parameters,
+    uploadBytes: bytesAs(form.codec),
+    downloadBytes: bytesAs(form.downlink),
+    snapshotBytes: 4 * parameters,
     tokensPerRound,
     tokensInAll: tokensPerRound * rounds,
     longest: toNumber(form.deadlineSeconds) * 1_000 * rounds,

@@ -23,8 +23,8 @@ export class BlobError extends Error {
 /** Bytes of the blob that are here; falls back when they turn out damaged. */
 export type OnBytes = (received: number) => void
 
-/** Bytes of blobs that came over the network since the page was opened, damaged ones too. */
-export const traffic = { down: 0 }
+/** Since the page was opened: bytes of blobs that came over the network, damaged ones too, and of contributions sent. */
+export const traffic = { down: 0, up: 0 }
 
 export interface FetchOptions {
   /** Whether the blob is kept on disk. Default: true. */

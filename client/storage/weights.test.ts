@@ -1,9 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { floatsToBytes } from '../../shared/codec/floats.ts'
+import type { FragmentView } from '../../shared/protocol/run.ts'
 import { BlobStore } from './blobStore.ts'
 import { FakeCoordinator, MemoryFolder, never } from './fakes.ts'
-import { type FragmentView, GlobalWeights } from './weights.ts'
+import { GlobalWeights } from './weights.ts'
 
 const PARAMETERS = 8
 const SNAPSHOT = 32
@@ -126,13 +127,6 @@ describe('global weights', () => {
     const short = await coordinator.put(new Uint8Array(5))
     const wrong = { ...view(1), deltas: [{ ...view(1).deltas[0], hash: short }] } as FragmentView
     expect(await get(wrong)).toEqual(states[1])
-  })
-
-  it('[W2] the snapshot when the codec is newer than the page', async () => {
-    const { get } = open()
-    await get(view(0))
-    const newer = { ...view(1), deltas: [{ ...view(1).deltas[0], codec: 'int1' }] } as unknown as FragmentView
-    expect(await get(newer)).toEqual(states[1])
   })
 
   it('[W2] a snapshot that is gone, or of another length, is the caller’s error', async () => {

@@ -4,31 +4,14 @@
  * they are fewer bytes than the snapshot, and trusts the sum only when it has the snapshot's hash. It does not know
  * which fragment lies where in the model (shared/model/layout.ts), and nothing of replicas (replica.ts).
  */
-import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
+import { CODECS } from '../../shared/codec/codec.ts'
 import { CodecError } from '../../shared/codec/errors.ts'
+import type { DeltaView, FragmentView } from '../../shared/protocol/run.ts'
 import { addDelta } from './addDelta.ts'
 import { type BlobStore, blobStore } from './blobStore.ts'
 import { BlobError, type FetchOptions, fetchBlob } from './blobs.ts'
 import { bytesOf, floatsOf } from './floatBytes.ts'
 import { sha256 } from './sha256.ts'
-
-/** One step of a fragment's way to its newest snapshot. */
-export interface DeltaView {
-  /** The snapshot that it is added to; the sum is the next entry's `from`, after the last one the fragment's `hash`. */
-  readonly from: string
-  readonly hash: string
-  readonly bytes: number
-  readonly codec: CodecName
-}
-
-/** A fragment of the global weights, as the coordinator offers it. */
-export interface FragmentView {
-  /** The snapshot: f32, little endian. */
-  readonly hash: string
-  readonly bytes: number
-  /** The newest last. */
-  readonly deltas: readonly DeltaView[]
-}
 
 /** Bytes of this fragment that came so far, of those on their way. Starts again when deltas prove no use. */
 export type OnFragmentBytes = (received: number, total: number) => void
@@ -110,7 +93,6 @@ export class GlobalWeights {
       let from = values
       for (const [i, delta] of deltas.entries()) {
         const codec = CODECS[delta.codec]
-        if (codec === undefined) return null // newer than this page
         const bytes = blobs[i] ?? new Uint8Array()
         await addDelta({ values: from, bytes, codec, sum }, signal)
         from = sum

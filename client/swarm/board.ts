@@ -9,6 +9,7 @@ const LOG_LINES = 100
 /** States that a lost connection must not paint over. */
 const BUSY: readonly SwarmState['kind'][] = [
   'training',
+  'ahead',
   'sending',
   'checking',
   'paused',
@@ -20,11 +21,11 @@ const BUSY: readonly SwarmState['kind'][] = [
 
 export class Board {
   readonly view = signal<SwarmView>(firstView())
-  readonly #onState: (state: SwarmState) => void
+  readonly #onState: (view: SwarmView) => void
   #visit = { contributions: 0, tokens: 0 }
 
   /** `onState` hears each state as it is shown. */
-  constructor(onState: (state: SwarmState) => void) {
+  constructor(onState: (view: SwarmView) => void) {
     this.#onState = onState
   }
 
@@ -46,7 +47,7 @@ export class Board {
   state(state: SwarmState): void {
     const before = this.view.value.state
     this.patch({ state })
-    this.#onState(state)
+    this.#onState(this.view.value)
     const line = before.kind === state.kind ? null : logLine(state)
     if (line !== null) this.log(line)
   }
@@ -82,6 +83,7 @@ export class Board {
 }
 
 function firstView(): SwarmView {
+  const nothing = { tokensPerSecond: null, utilisation: null, bytesUp: 0, bytesDown: 0 }
   return {
     state: { kind: 'ready' },
     contributing: false,
@@ -90,7 +92,8 @@ function firstView(): SwarmView {
     asOf: null,
     run: null,
     backend: null,
-    me: { name: null, acceptedContributions: 0, tokens: 0, steps: 0, tokensPerSecond: null },
+    me: { name: null, acceptedContributions: 0, tokens: 0, steps: 0, ...nothing },
+    upload: null,
     receipts: [],
     log: [],
   }
@@ -103,6 +106,8 @@ function logLine(state: SwarmState): string | null {
       return null
     case 'waiting':
       return `Waiting: ${state.reason}.`
+    case 'ahead':
+      return `Done ahead of round ${state.round}.`
     case 'training':
       return `Training in round ${state.round}.`
     case 'failed':

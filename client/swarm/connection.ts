@@ -5,6 +5,7 @@ import {
   type CoordinatorToVolunteer,
   joinSchema,
   type LeaseAnswer,
+  type LeaseRequest,
   leaseAnswerSchema,
   PROTOCOL_VERSION,
   type VolunteerState,
@@ -14,7 +15,7 @@ import {
 } from '../../shared/protocol/messages.ts'
 import { type RunView, runViewSchema } from '../../shared/protocol/run.ts'
 import { readToken, writeToken } from '../storage/identity.ts'
-import type { SwarmState } from './view.ts'
+import type { SwarmState, SwarmView } from './view.ts'
 
 export interface ConnectionEvents {
   welcome(message: Welcome): void
@@ -74,8 +75,8 @@ export class Connection {
     refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('leave'))
   }
 
-  async lease(run: string, round: number): Promise<LeaseAnswer> {
-    const answer: unknown = await this.#socket.timeout(ANSWER_MS).emitWithAck('lease', { run, round })
+  async lease(request: LeaseRequest): Promise<LeaseAnswer> {
+    const answer: unknown = await this.#socket.timeout(ANSWER_MS).emitWithAck('lease', request)
     refuseErrors(answer)
     return leaseAnswerSchema.parse(answer)
   }
@@ -85,11 +86,12 @@ export class Connection {
   }
 
   /** What this tab is doing. Lost when there is no connection: the next one tells anew. */
-  tell(state: SwarmState): void {
+  tell({ state, me: { utilisation, bytesUp, bytesDown } }: SwarmView): void {
     if (!this.#socket.connected) return
     const training =
       state.kind === 'training' ? { step: state.step, tokensPerSecond: state.tokensPerSecond } : {}
-    this.#socket.volatile.emit('state', { state: volunteerState(state), ...training })
+    const counted = { ...(utilisation !== null && { utilisation }), bytesUp, bytesDown }
+    this.#socket.volatile.emit('state', { state: volunteerState(state), ...training, ...counted })
   }
 
   #refusal(error: Error & { data?: { code?: string; message?: string } }) {
@@ -117,6 +119,8 @@ function volunteerState({ kind }: SwarmState): VolunteerState {
       return kind
     case 'checking':
       return 'sending'
+    case 'ahead':
+      return 'waiting'
     case 'testing':
     case 'loading':
     case 'engine-lost':

@@ -4,18 +4,29 @@
  */
 import type { ReadonlySignal } from '@preact/signals'
 import type { Welcome } from '../../shared/protocol/messages.ts'
-import type { Lease, RunView, WaitReason } from '../../shared/protocol/run.ts'
-import type { SteadyEngine } from '../worker/steadyEngine.ts'
+import type { FragmentView, Lease, Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
+import { blobStore } from '../storage/blobStore.ts'
+import { traffic } from '../storage/blobs.ts'
+import { forgetReplicas } from '../storage/replica.ts'
+import { GlobalWeights } from '../storage/weights.ts'
 import { Board } from './board.ts'
 import { chancesOf, obstacleOf } from './chances.ts'
 import { Connection } from './connection.ts'
+import { CorpusCache } from './corpusCache.ts'
 import { describeDevice } from './device.ts'
 import { codeOf, isEngineFault, isPassing, messageOf } from './errors.ts'
+import { LocalReplica } from './localReplica.ts'
 import { Bell, backoff, wait } from './patience.ts'
 import { TabEngine } from './tabEngine.ts'
 import { TabLock } from './tabLock.ts'
-import { CorpusCache, takeTurn } from './turn.ts'
+import { type Turn, takeTurn } from './turn.ts'
+import { sendContribution } from './upload.ts'
+import { Utilisation } from './utilisation.ts'
 import type { SwarmControls, SwarmState, SwarmView } from './view.ts'
+
+interface Delivery {
+  readonly receipt: Promise<Receipt>
+}
 
 /** Why a turn ends early; the reason of its AbortSignal. */
 type Interruption = 'stopped' | 'newer-round' | 'removed'
@@ -29,7 +40,7 @@ export function createSwarm(): { view: ReadonlySignal<SwarmView>; controls: Swar
 }
 
 class Swarm implements SwarmControls {
-  readonly #board = new Board((state) => this.#connection?.tell(state))
+  readonly #board = new Board((view) => this.#connection?.tell(view))
   readonly view: ReadonlySignal<SwarmView> = this.#board.view
   readonly #connection: Connection | null
   readonly #corpus = new CorpusCache()
@@ -41,6 +52,11 @@ class Swarm implements SwarmControls {
   /** The volunteer's wish to contribute; aborted by stop. */
   #contribution: AbortController | null = null
   #turn: { lease: Lease; abort: AbortController } | null = null
+  /** The contribution on its way; with overlap the next turn has begun meanwhile. */
+  #delivery: Delivery | null = null
+  #replica: LocalReplica | null = null
+  #utilisation = new Utilisation()
+  readonly #weights = new GlobalWeights()
   #paused = false
   /** Rung whenever something changed that may let the loop go on. */
   readonly #change = new Bell()
@@ -60,6 +76,7 @@ class Swarm implements SwarmControls {
     const contribution = new AbortController()
     this.#contribution = contribution
     this.#paused = false
+    this.#utilisation = new Utilisation()
     this.#board.beginVisit()
     this.#contribute(contribution.signal).catch((error: unknown) => this.#failed(contribution, error))
   }
@@ -68,7 +85,8 @@ class Swarm implements SwarmControls {
     if (this.#contribution === null || this.#paused) return
     this.#paused = true
     this.#ignore(this.#engine.current?.pause())
-    if (this.#turn === null) this.#leave()
+    this.#utilisation.paused()
+    if (this.#turn === null && this.#delivery === null) this.#leave()
     this.#board.state({ kind: 'paused', heldLease: this.#turn !== null })
     this.#change.ring()
   }
@@ -76,6 +94,7 @@ class Swarm implements SwarmControls {
   resume(): void {
     if (!this.#paused) return
     this.#paused = false
+    this.#utilisation.resumed()
     this.#ignore(this.#engine.current?.resume())
     this.#board.log('Resumed.')
     this.#ignore(this.#join())
@@ -86,6 +105,13 @@ class Swarm implements SwarmControls {
     if (this.#contribution === null) return
     this.#board.patch({ finishing: !this.view.value.finishing })
     if (this.#turn === null) this.#change.ring()
+  }
+
+  /** What is on its way still counts. */
+  async #finish(): Promise<void> {
+    if (this.#delivery !== null) this.#showDelivery()
+    await this.#delivery?.receipt
+    if (this.view.value.finishing) this.stop()
   }
 
   stop(): void {
@@ -110,8 +136,9 @@ class Swarm implements SwarmControls {
     }
     for (let attempt = 0; ; ) {
       signal.throwIfAborted()
-      if (this.view.value.finishing) return this.stop()
+      if (this.view.value.finishing) return this.#finish()
       if (this.#paused || !this.#connection?.connected) {
+        if (this.#paused && this.#joined && this.#delivery === null) this.#leave()
         await this.#change.heard(ASK_AGAIN_MS, signal)
         continue
       }
@@ -119,7 +146,8 @@ class Swarm implements SwarmControls {
         const reason = await this.#step(signal)
         attempt = 0
         if (reason === null) continue
-        if (!this.#paused) this.#board.state({ kind: 'waiting', reason })
+        if (this.#delivery !== null) this.#showDelivery()
+        else if (!this.#paused) this.#board.state({ kind: 'waiting', reason })
         await this.#change.heard(ASK_AGAIN_MS, signal)
       } catch (error) {
         if (signal.aborted || !isPassing(error)) throw error
@@ -135,23 +163,40 @@ class Swarm implements SwarmControls {
     if (run === null) return 'no-run'
     if (run.weights === null) return run.status === 'failed' ? 'failed' : 'preparing'
     if (run.status === 'completed' || run.status === 'ended') return run.status
-    const engine = await this.#engine.prepare(run, signal)
+    const replica = await this.#replicaFor(run, signal)
     if (!this.#joined) await this.#join()
-    const answer = await this.#connection?.lease(run.id, run.round)
+    const { after } = replica
+    const answer = await this.#connection?.lease({ run: run.id, after, tokensPerSecond: this.#speed() })
     if (answer === undefined || 'wait' in answer) return answer?.wait ?? 'no-run'
-    await this.#work({ lease: answer.lease, run, engine }, signal)
+    await this.#work({ lease: answer.lease, run, replica }, signal)
     return null
+  }
+
+  /** One replica an engine. */
+  async #replicaFor(run: RunView, signal: AbortSignal): Promise<LocalReplica> {
+    const engine = await this.#engine.prepare(run, signal)
+    if (this.#replica?.engine !== engine) {
+      this.#replica = await LocalReplica.open(engine, run, this.#weights)
+      void forgetReplicas(run.id)
+    }
+    signal.throwIfAborted()
+    return this.#replica
+  }
+
+  /** Tokens a second in inner steps, as last measured. */
+  #speed(): number {
+    const { backend, me } = this.view.value
+    return me.tokensPerSecond ?? backend?.tokensPerSecond ?? 0
   }
 
   /** Whether the coordinator knows, over this connection, that we are willing. */
   #joined = false
   async #join(): Promise<void> {
-    const { backend, me } = this.view.value
+    const { backend } = this.view.value
     if (backend === null || this.#contribution === null || this.#paused) return
-    const tokensPerSecond = me.tokensPerSecond ?? backend.tokensPerSecond
     await this.#connection?.join({
       backend: backend.backend,
-      tokensPerSecond,
+      tokensPerSecond: this.#speed(),
       device: describeDevice(navigator.userAgent),
     })
     this.#joined = true
@@ -164,37 +209,97 @@ class Swarm implements SwarmControls {
   }
 
   async #work(
-    work: { lease: Lease; run: RunView; engine: SteadyEngine },
+    work: { lease: Lease; run: RunView; replica: LocalReplica },
     signal: AbortSignal,
   ): Promise<void> {
-    const { lease } = work
+    const { lease, run, replica } = work
     const { round, steps } = lease
     const abort = new AbortController()
     this.#turn = { lease, abort }
+    const either = AbortSignal.any([signal, abort.signal])
     try {
-      const turn = await takeTurn(
-        {
-          ...work,
-          token: this.#connection?.token ?? '',
-          signal: AbortSignal.any([signal, abort.signal]),
-          onLoading: (doneBytes, totalBytes) => this.#progress({ kind: 'loading', doneBytes, totalBytes }),
-          onTraining: ({ step, loss, tokensPerSecond }) => {
-            this.#board.patchMe({ tokensPerSecond })
-            const { deadlineAt } = this.view.value.run ?? lease
-            this.#progress({ kind: 'training', round, step, steps, tokensPerSecond, loss, deadlineAt })
-          },
-          onSending: (doneBytes, totalBytes) =>
-            this.#progress({ kind: 'sending', round, doneBytes, totalBytes }),
-          onSent: () => this.#progress({ kind: 'checking', round }),
+      const turn = await takeTurn({
+        ...work,
+        corpus: this.#corpus,
+        utilisation: this.#utilisation,
+        signal: either,
+        opened: this.#opened(lease, either),
+        onLoading: (doneBytes, totalBytes) => this.#progress({ kind: 'loading', doneBytes, totalBytes }),
+        onTraining: ({ step, loss, tokensPerSecond }) => {
+          this.#count(tokensPerSecond)
+          const { deadlineAt } = this.view.value.run ?? lease
+          this.#progress({ kind: 'training', round, step, steps, tokensPerSecond, loss, deadlineAt })
         },
-        this.#corpus,
-      )
-      if (turn) this.#board.settle(turn.receipt, turn.trained.steps)
+        onWaiting: () => this.#progress({ kind: 'ahead', round }),
+      })
+      const delivery = this.#deliver(lease, turn, replica, signal)
+      void blobStore.prune(new Set([...this.#weights.hashes, ...this.#corpus.hashes]))
+      if (!run.config.overlap) await delivery.receipt
     } catch (error) {
       await this.#interrupted(error, lease, abort.signal, signal)
     } finally {
       this.#turn = null
     }
+  }
+
+  /** The global weights of the lease's round, once that is open and what was sent before is settled. */
+  async #opened(lease: Lease, signal: AbortSignal): Promise<readonly FragmentView[]> {
+    await this.#delivery?.receipt
+    for (;;) {
+      signal.throwIfAborted()
+      const { run } = this.view.value
+      if (run?.id === lease.run && run.round === lease.round && run.weights !== null) return run.weights
+      await this.#change.heard(ASK_AGAIN_MS, signal)
+    }
+  }
+
+  /** Sends a contribution while other things go on. */
+  #deliver(lease: Lease, { bytes, trained }: Turn, replica: LocalReplica, signal: AbortSignal): Delivery {
+    const { round } = lease
+    const show = (doneBytes: number) => {
+      const upload = { round, doneBytes, totalBytes: bytes.length }
+      this.#board.patch({ upload })
+      if (this.#turn?.lease === lease || this.#turn === null) this.#showDelivery()
+    }
+    show(0)
+    const contribution = { lease: lease.id, bytes, steps: trained.steps, loss: trained.meanLoss }
+    const settle = (receipt: Receipt) => {
+      replica.settle(receipt)
+      this.#board.settle(receipt, trained.steps)
+      return receipt
+    }
+    const sent = sendContribution(contribution, this.#connection?.token ?? '', signal, show)
+    const delivery: Delivery = { receipt: sent.then(settle) }
+    this.#delivery = delivery
+    const over = () => {
+      if (this.#delivery === delivery) this.#delivery = null
+      this.#board.patch({ upload: null })
+      this.#count(null)
+      this.#change.ring()
+    }
+    delivery.receipt.then(over, (error: unknown) => {
+      over()
+      if (this.#contribution?.signal === signal) this.#failed(this.#contribution, error)
+    })
+    return delivery
+  }
+
+  /** For as long as nothing else is to be shown. */
+  #showDelivery(): void {
+    const { upload } = this.view.value
+    if (upload === null || this.#paused || this.#contribution === null) return
+    const whole = upload.doneBytes >= upload.totalBytes
+    this.#board.state(whole ? { kind: 'checking', round: upload.round } : { kind: 'sending', ...upload })
+  }
+
+  /** Speed, utilisation and bytes, for the page and the operator. */
+  #count(tokensPerSecond: number | null): void {
+    this.#board.patchMe({
+      ...(tokensPerSecond !== null && { tokensPerSecond }),
+      utilisation: this.#utilisation.share,
+      bytesUp: traffic.up,
+      bytesDown: traffic.down,
+    })
   }
 
   /** A turn that did not come to a receipt: a newer round and spoilt numbers are survived, the rest is not ours. */
@@ -205,6 +310,7 @@ class Swarm implements SwarmControls {
     contribution: AbortSignal,
   ): Promise<void> {
     if (contribution.aborted) throw error
+    this.#replica?.drop()
     if (turn.aborted) {
       this.#board.log(`Round ${lease.round} closed before this part was done.`)
       if (this.#paused) this.#leave()
@@ -244,13 +350,13 @@ class Swarm implements SwarmControls {
     this.#heard(run)
     this.#ignore(this.#join())
     this.#change.ring()
-    this.#connection?.tell(this.view.value.state)
+    this.#connection?.tell(this.view.value)
   }
 
   #heard(run: RunView | null): void {
     const before = this.view.value.run
     this.#board.patch({ run, asOf: Date.now() })
-    const stale = this.#turn && (run?.id !== this.#turn.lease.run || run.round !== this.#turn.lease.round)
+    const stale = this.#turn && (run?.id !== this.#turn.lease.run || run.round > this.#turn.lease.round)
     if (stale) this.#turn?.abort.abort('newer-round' satisfies Interruption)
     if (chancesOf(run) !== chancesOf(before)) this.#change.ring()
   }

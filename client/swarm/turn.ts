@@ -1,136 +1,139 @@
 /**
- * One lease from start to receipt: fetch what it needs, train, send. Knows nothing of buttons or sockets; the caller
- * watches progress and aborts.
+ * One lease from its first step to the bytes of its contribution. Of the round under way, it begins at the global
+ * weights; with overlap it trains on from where the tab is and puts them in place when they have come. Knows nothing of
+ * buttons or sockets; the caller watches progress and aborts.
  */
-import { CODECS } from '../../shared/codec/codec.ts'
-import { bytesToFloats } from '../../shared/codec/floats.ts'
-import { gatherTokens, sequencesOf } from '../../shared/corpus/epoch.ts'
-import { type CorpusManifest, manifestFromBytes } from '../../shared/corpus/manifest.ts'
-import { decodeShard } from '../../shared/corpus/shard.ts'
-import type { TrainProgress, TrainResult } from '../../shared/engine/engine.ts'
-import type { Lease, Receipt, RunView } from '../../shared/protocol/run.ts'
-import { fetchBlob } from '../storage/blobs.ts'
-import type { RemoteEngine } from '../worker/engineClient.ts'
-import { sendContribution } from './upload.ts'
+import type { TrainJob, TrainProgress, TrainResult } from '../../shared/engine/engine.ts'
+import { PRESETS } from '../../shared/model/config.ts'
+import type { FragmentView, Lease, RunView } from '../../shared/protocol/run.ts'
+import { merged, NOTHING_DONE, restOf } from '../worker/restOfJob.ts'
+import type { CorpusCache } from './corpusCache.ts'
+import type { LocalReplica, OnBytes } from './localReplica.ts'
+import type { Utilisation } from './utilisation.ts'
 
 export interface TurnParts {
   readonly lease: Lease
   readonly run: RunView
-  readonly engine: RemoteEngine
-  readonly token: string
-  /** Ends everything: stop, a newer round, a lost engine. */
+  readonly replica: LocalReplica
+  readonly corpus: CorpusCache
+  readonly utilisation: Utilisation
+  /** Ends everything: stop, the end of the lease's round, a lost engine. */
   readonly signal: AbortSignal
-  readonly onLoading: (doneBytes: number, totalBytes: number) => void
+  /** Resolves with the global weights of the lease's round once that is open and the contribution before is settled. */
+  readonly opened: Promise<readonly FragmentView[]>
+  /** Bytes that training waits for. */
+  readonly onLoading: OnBytes
   readonly onTraining: (progress: TrainProgress) => void
-  readonly onSending: (doneBytes: number, totalBytes: number) => void
-  readonly onSent: () => void
+  /** All steps are taken, and the round has not begun. */
+  readonly onWaiting: () => void
 }
 
-/** What a turn came to; null when it was stopped before its first step. */
-export async function takeTurn(
-  parts: TurnParts,
-  cache: CorpusCache,
-): Promise<{ receipt: Receipt; trained: TrainResult } | null> {
-  const { lease, run, engine, token, signal } = parts
-  const { weights, sequences } = await load(parts, cache)
-  await engine.setParameters(bytesToFloats(weights))
-  const stop = () => void engine.stop().catch(() => undefined) // a dead engine has stopped already
-  signal.throwIfAborted()
-  signal.addEventListener('abort', stop, { once: true })
+export interface Turn {
+  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly trained: TrainResult
+}
+
+export async function takeTurn(parts: TurnParts): Promise<Turn> {
+  const { lease, run, replica, signal, onLoading } = parts
+  const anew = !replica.goesOnWith(lease)
+  const arrival = new Arriving(parts, anew)
+  const sequences = await parts.corpus.sequences(lease, run, signal, onLoading)
+  if (anew || !run.config.overlap) await arrival.wait()
   const { steps, batchSize, firstStep, totalSteps, peakLearningRate } = lease
   const job = { sequences, steps, batchSize, firstStep, totalSteps, peakLearningRate }
-  const trained = await engine
-    .train(job, { progress: parts.onTraining })
-    .finally(() => signal.removeEventListener('abort', stop))
+  const trained = await train(parts, job, arrival)
+  return { bytes: await replica.contribution(lease), trained }
+}
+
+/** In as many jobs as it takes: the engine stops once, between two steps, to take the global weights over. */
+async function train(parts: TurnParts, job: TrainJob, arrival: Arriving): Promise<TrainResult> {
+  const { replica, signal, utilisation, onTraining, onWaiting } = parts
+  const config = PRESETS[parts.run.config.preset]
+  let done = NOTHING_DONE
+  while (done.steps < job.steps || !arrival.inPlace) {
+    signal.throwIfAborted()
+    if (await arrival.putInPlace()) continue
+    if (done.steps === job.steps) {
+      onWaiting()
+      await arrival.wait()
+      continue
+    }
+    const before = done
+    const progress = (p: TrainProgress) => onTraining({ ...p, step: before.steps + p.step, steps: job.steps })
+    utilisation.jobBegan()
+    const result = await arrival.during(replica.engine.train(restOf(job, done.steps, config), { progress }))
+    utilisation.jobEnded(result.seconds)
+    done = merged(before, result)
+  }
   signal.throwIfAborted()
-  if (trained.steps === 0) return null
-  const bytes = await engine.contribution(lease.codec)
-  const total = CODECS[lease.codec].byteLength(run.parameters)
-  parts.onSending(0, total)
-  const contribution = { lease: lease.id, bytes, steps: trained.steps, loss: trained.meanLoss }
-  const receipt = await sendContribution(contribution, token, signal, (sent) => {
-    if (sent < total) parts.onSending(sent, total)
-    else parts.onSent()
-  })
-  return { receipt, trained }
+  return done
 }
 
-async function load({ lease, run, signal, onLoading }: TurnParts, cache: CorpusCache) {
-  const weightBytes = run.parameters * 4
-  const progress = { weights: 0, shards: 0, total: weightBytes }
-  const show = () => onLoading(progress.weights + progress.shards, progress.total)
-  show()
-  const weights = await fetchBlob(lease.base, signal, (received) => {
-    progress.weights = received
-    show()
-  })
-  const sequences = await cache.sequences(lease, run, signal, (received, total) => {
-    progress.shards = received
-    progress.total = weightBytes + total
-    show()
-  })
-  return { weights, sequences }
-}
+/** The global weights on their way into the engine. */
+class Arriving {
+  readonly #replica: LocalReplica
+  readonly #signal: AbortSignal
+  readonly #ready: Promise<void>
+  #put: (() => Promise<void>) | null = null
+  #fault: { readonly error: unknown } | null = null
+  #training = false
+  inPlace = false
 
-/** The corpus as far as this tab has needed it: the manifest, and the few shards that leases touched last. */
-export class CorpusCache {
-  #manifest: { hash: string; manifest: CorpusManifest } | null = null
-  readonly #shards = new Map<string, Uint16Array<ArrayBuffer>>()
-
-  /** The lease's sequences one after another. @throws PotluckError `bad-blob`, BlobError. */
-  async sequences(
-    lease: Lease,
-    run: RunView,
-    signal: AbortSignal,
-    onBytes: (received: number, total: number) => void,
-  ): Promise<Uint16Array<ArrayBuffer>> {
-    const manifest = await this.#manifestOf(run, signal)
-    const addresses = lease.ranges.flatMap((range) => sequencesOf(manifest, run.config.seed, range))
-    const needed = [...new Set(addresses.map((address) => address.shard))]
-    const shards = new Map<number, Uint16Array>()
-    let before = 0
-    for (const shard of needed) {
-      const total =
-        2 * (manifest.sequenceLength + 1) * needed.reduce((sum, s) => sum + sequencesIn(manifest, s), 0)
-      shards.set(
-        shard,
-        await this.#shard(manifest, shard, signal, (received) => onBytes(before + received, total)),
-      )
-      before += 2 * (manifest.sequenceLength + 1) * sequencesIn(manifest, shard)
+  constructor({ replica, signal, opened, onLoading }: TurnParts, anew: boolean) {
+    this.#replica = replica
+    this.#signal = signal
+    const onBytes: OnBytes = (received, total) => {
+      if (!this.#training) onLoading(received, total)
     }
-    this.#keepOnly(needed.map((shard) => manifest.training[shard]?.hash ?? ''))
-    return gatherTokens(addresses, shards, manifest.sequenceLength)
+    this.#ready = opened
+      .then((weights) => replica.prepare(weights, { anew, signal, onBytes }))
+      .then((put) => {
+        this.#put = put
+      })
+      .catch((error: unknown) => {
+        this.#fault = { error }
+      })
+      .finally(() => this.#interrupt())
+    signal.addEventListener('abort', () => this.#interrupt(), { once: true })
   }
 
-  async #manifestOf(run: RunView, signal: AbortSignal): Promise<CorpusManifest> {
-    const hash = run.manifest ?? ''
-    if (this.#manifest?.hash !== hash) {
-      this.#manifest = { hash, manifest: manifestFromBytes(await fetchBlob(hash, signal)) }
+  /** Until they are here, and puts them in place. @throws why they will not come */
+  async wait(): Promise<void> {
+    await Promise.race([this.#ready, aborted(this.#signal)])
+    this.#signal.throwIfAborted()
+    await this.putInPlace()
+  }
+
+  /** True when they are here and were put in place just now. @throws why they will not come */
+  async putInPlace(): Promise<boolean> {
+    if (this.#fault !== null) throw this.#fault.error
+    const put = this.#put
+    if (put === null) return false
+    this.#put = null
+    await put()
+    this.inPlace = true
+    return true
+  }
+
+  /** Waits for a job, which ends early when the weights come. */
+  async during<T>(job: Promise<T>): Promise<T> {
+    this.#training = true
+    try {
+      return await job
+    } finally {
+      this.#training = false
     }
-    return this.#manifest.manifest
   }
 
-  async #shard(
-    manifest: CorpusManifest,
-    shard: number,
-    signal: AbortSignal,
-    onBytes: (received: number) => void,
-  ) {
-    const entry = manifest.training[shard]
-    const kept = this.#shards.get(entry?.hash ?? '')
-    if (kept !== undefined || entry === undefined) return kept ?? new Uint16Array()
-    const tokens = decodeShard(await fetchBlob(entry.hash, signal, onBytes), {
-      ...manifest,
-      sequences: entry.sequences,
-    })
-    this.#shards.set(entry.hash, tokens)
-    return tokens
-  }
-
-  #keepOnly(hashes: readonly string[]): void {
-    for (const hash of this.#shards.keys()) if (!hashes.includes(hash)) this.#shards.delete(hash)
+  /** Harmless when nothing is under way. */
+  #interrupt(): void {
+    void this.#replica.engine.stop().catch(() => undefined) // a dead engine has stopped already
   }
 }
 
-const sequencesIn = (manifest: CorpusManifest, shard: number): number =>
-  manifest.training[shard]?.sequences ?? 0
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

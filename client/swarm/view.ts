@@ -14,6 +14,8 @@ export type SwarmState =
   | { kind: 'loading'; doneBytes: number; totalBytes: number }
   | { kind: 'testing'; backend: Backend | null }
   | { kind: 'waiting'; reason: WaitReason }
+  /** All steps of a lease are taken, and its round has not begun. */
+  | { kind: 'ahead'; round: number }
   | {
       kind: 'training'
       round: number
@@ -75,7 +77,14 @@ export interface SwarmView {
     /** Inner steps of this visit. */
     steps: number
     tokensPerSecond: number | null
+    /** Share of this visit's time, pauses not counted, that went into inner steps. */
+    utilisation: number | null
+    /** Contributions sent and blobs received in this visit. */
+    bytesUp: number
+    bytesDown: number
   }
+  /** A contribution on its way while the tab does something else. */
+  upload: { round: number; doneBytes: number; totalBytes: number } | null
   /** Newest first, at most 20. */
   receipts: (Receipt & { at: number })[]
   /** State changes with their causes, newest first, at most 100. */

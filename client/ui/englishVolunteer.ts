@@ -22,6 +22,7 @@ const welcome = {
   consentAnyRun: 'the model the operator sets up',
   consentBytes: (time: string, down: string, up: string) =>
     `Each round (${time}) downloads about ${down} and a share of the training text, and uploads ${up}.`,
+  consentFirst: (bytes: string) => `The weights, ${bytes}, come once and stay in this browser.`,
   consentAbout: (time: string) => `about ${time}`,
   consentAtMost: (time: string) => `at most ${time}`,
   consentPower: 'It uses electricity and makes heat; fans may speed up.',
@@ -92,6 +93,11 @@ const states = {
     finishing: (round: string, left: string) =>
       `Finishing round ${round}, then stopping. About ${left} left.`,
     finishingUnknown: (round: string) => `Finishing round ${round}, then stopping.`,
+  },
+  ahead: {
+    word: 'Ahead',
+    text: (round: string) =>
+      `All steps for round ${round} are done. They are sent as soon as that round begins.`,
   },
   sending: { word: 'Sending', text: (bytes: string) => `Sending your update: ${bytes}.` },
   checking: {
@@ -189,6 +195,17 @@ const running = {
   deadline: 'Round closes',
   deadlineIn: (time: string) => `in ${time}`,
   upload: 'Upload',
+  sendingMeanwhile: (bytes: string) => `${bytes} sent`,
+  utilisation: 'Busy',
+  utilisationNote: 'of the time in training steps',
+  sent: 'Sent',
+  received: 'Received',
+  trafficNote: 'this visit',
+  roundTraffic: 'Last round’s traffic',
+  roundTrafficEach: (up: string, down: string) => `${up} up, ${down} down each`,
+  less: 'Sent in all',
+  lessNote: 'less than data parallelism for the same tokens',
+  lessTimes: (times: string) => `${times}×`,
   myLoss: 'Training loss',
   receiptsTitle: 'Receipts',
   receiptsNone: 'None yet. Every update you send gets a receipt here.',

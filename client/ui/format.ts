@@ -17,6 +17,7 @@ const formatter = (options: Intl.NumberFormatOptions) => {
   return (value: Maybe) => (known(value) ? format.format(value) : UNKNOWN)
 }
 
+const upToOneDecimal = formatter({ maximumFractionDigits: 1 })
 const compactFormat = formatter({ notation: 'compact', maximumFractionDigits: 1 })
 
 /** Whole numbers with separators: `12,345`. */
@@ -25,6 +26,9 @@ export const integer = formatter({ maximumFractionDigits: 0 })
 export const loss = formatter({ minimumFractionDigits: 3, maximumFractionDigits: 3 })
 /** Learning rates and the like: three significant digits. */
 export const significant = formatter({ maximumSignificantDigits: 3 })
+/** A factor: `3.4×`, `120×`. */
+export const times = (value: Maybe) =>
+  known(value) ? `${value < 10 ? upToOneDecimal(value) : integer(value)}×` : UNKNOWN
 /** A share from 0 to 1. Below one in a hundred it keeps a decimal. */
 export const percent = (value: Maybe) =>
   formatter({ style: 'percent', maximumFractionDigits: known(value) && value > 0 && value < 0.01 ? 1 : 0 })(
@@ -36,7 +40,6 @@ export const compact = (value: Maybe) =>
   known(value) && Math.abs(value) < 10_000 ? integer(value) : compactFormat(value)
 
 const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB']
-const upToOneDecimal = formatter({ maximumFractionDigits: 1 })
 
 const byteUnit = (value: number) =>
   Math.min(BYTE_UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, value)) / 3)))

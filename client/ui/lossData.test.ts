@@ -17,6 +17,7 @@ const round = (n: number, trainLoss: number, valLoss: number | null): RoundSumma
   round: n,
   replicas: 4,
   tokens: 1_000,
+  steps: 10,
   totalTokens: 1_000 * n,
   trainLoss,
   valLoss,

@@ -19,6 +19,8 @@ function stageOf(state: SwarmState): number | null {
     case 'paused':
     case 'engine-lost':
       return state.heldLease ? 1 : null
+    case 'ahead':
+      return 2
     case 'sending':
       return 2
     case 'checking':
@@ -50,11 +52,19 @@ export function MyRound({ view }: { view: SwarmView }) {
           <span class="unit"> {strings.perSecond}</span>
         </Fact>
         <Deadline at={stage === null ? null : toLocal(run?.deadlineAt ?? null)} />
-        <Fact label={words.upload}>{bytes(run === null ? null : uploadBytes(run))}</Fact>
+        <Fact label={words.upload} note={uploadNote(view)}>
+          {bytes(run === null ? null : uploadBytes(run))}
+        </Fact>
         <Fact label={words.myLoss}>{loss(state.kind === 'training' ? state.loss : null)}</Fact>
       </dl>
     </section>
   )
+}
+
+/** While the tab trains on. */
+function uploadNote({ upload, state }: SwarmView): string | undefined {
+  if (upload === null || state.kind === 'sending' || state.kind === 'checking') return undefined
+  return words.sendingMeanwhile(bytesOf(upload.doneBytes, upload.totalBytes))
 }
 
 function Bar({ state }: { state: SwarmState }) {
@@ -73,6 +83,8 @@ function barOf(state: SwarmState): [value: number, max: number, text: string] {
   switch (state.kind) {
     case 'training':
       return [state.step, state.steps, words.stepLabel(integer(state.step), integer(state.steps))]
+    case 'ahead':
+      return [0, 1, strings.volunteer.states.ahead.word]
     case 'loading':
       return [state.doneBytes, state.totalBytes, words.loadLabel(bytesOf(state.doneBytes, state.totalBytes))]
     case 'sending':

@@ -1,6 +1,6 @@
 /** What this person has given, and with what: steps, tokens, contributions, backend and why it was chosen. */
 import type { BackendChoice, SwarmView } from '../swarm/view.ts'
-import { bytes, compact, integer, tokensPerSecond } from '../ui/format.ts'
+import { bytes, compact, integer, percent, tokensPerSecond } from '../ui/format.ts'
 import { Fact } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
 
@@ -28,6 +28,20 @@ export function MyTotal({ view }: { view: SwarmView }) {
         </Fact>
         <Fact label={words.steps} note={words.stepsNote} testid="my-steps" value={me.steps}>
           {integer(me.steps)}
+        </Fact>
+        <Fact
+          label={words.utilisation}
+          note={words.utilisationNote}
+          testid="utilisation"
+          value={me.utilisation ?? ''}
+        >
+          {percent(me.utilisation)}
+        </Fact>
+        <Fact label={words.sent} note={words.trafficNote} testid="bytes-up" value={me.bytesUp}>
+          {bytes(me.bytesUp)}
+        </Fact>
+        <Fact label={words.received} note={words.trafficNote} testid="bytes-down" value={me.bytesDown}>
+          {bytes(me.bytesDown)}
         </Fact>
         <Fact
           label={words.backend}

@@ -1,11 +1,12 @@
 /** The run everyone works on: its round, who is here, how far this round is, and the loss so far. */
 import type { RunView } from '../../shared/protocol/run.ts'
 import { now, toLocal } from '../ui/clock.ts'
-import { clock, countdown, integer } from '../ui/format.ts'
+import { bytes, clock, countdown, integer, times } from '../ui/format.ts'
 import { LossChart } from '../ui/LossChart.tsx'
 import { Fact } from '../ui/parts.tsx'
 import { RunPill } from '../ui/RunPill.tsx'
 import { strings } from '../ui/strings.ts'
+import { lastTraffic } from './pageModel.ts'
 
 const words = strings.volunteer.running
 
@@ -41,11 +42,28 @@ export function RunSection({ run }: { run: RunView | null }) {
           {deadline === null ? strings.unknown : <span role="timer">{countdown(deadline - now.value)}</span>}
         </Fact>
         <Fact label={words.runVolunteers}>{integer(run.present)}</Fact>
+        <Traffic run={run} />
       </dl>
       <LossChart
         run={run}
         empty={deadline === null ? strings.chart.empty : strings.chart.emptyBy(clock(deadline))}
       />
     </section>
+  )
+}
+
+/** What the newest round cost, and what data parallelism would have cost. */
+function Traffic({ run }: { run: RunView }) {
+  const traffic = lastTraffic(run)
+  if (traffic === null) return null
+  return (
+    <>
+      <Fact label={words.roundTraffic} note={words.roundTrafficEach(bytes(traffic.up), bytes(traffic.down))}>
+        {bytes(traffic.bytes)}
+      </Fact>
+      <Fact label={words.less} note={words.lessNote} testid="times-less" value={traffic.times ?? ''}>
+        {times(traffic.times)}
+      </Fact>
+    </>
   )
 }

@@ -6,7 +6,14 @@ import { Icon, type IconName } from '../ui/Icon.tsx'
 import { lastHeldOut, lossPoints } from '../ui/lossData.ts'
 import { Button, Fact, Notice, Pill } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
-import { enabledControls, mergedRounds, samplesOf, uploadBytes } from './pageModel.ts'
+import {
+  downloadBytes,
+  enabledControls,
+  mergedRounds,
+  samplesOf,
+  snapshotBytes,
+  uploadBytes,
+} from './pageModel.ts'
 import type { StateText } from './stateText.ts'
 
 const words = strings.volunteer.welcome
@@ -125,7 +132,9 @@ function roundTime(run: RunView): string {
 function Consent({ run }: { run: RunView | null }) {
   const name = run === null ? words.consentAnyRun : `“${run.config.name}”`
   const traffic =
-    run === null ? '' : words.consentBytes(roundTime(run), bytes(run.weights?.bytes), bytes(uploadBytes(run)))
+    run === null
+      ? ''
+      : `${words.consentFirst(bytes(snapshotBytes(run)))} ${words.consentBytes(roundTime(run), bytes(downloadBytes(run)), bytes(uploadBytes(run)))}`
   const clauses = [
     `${words.consentUse(name)} ${traffic}`,
     `${words.consentPower} ${words.consentStop}`,

@@ -1,4 +1,6 @@
 /** Which page to draw, which buttons work, and what stopping would cost: judgements about a SwarmView, pure. */
+import { CODECS } from '../../shared/codec/codec.ts'
+import { timesLess } from '../../shared/diloco/traffic.ts'
 import type { RunView } from '../../shared/protocol/run.ts'
 import type { SwarmView } from '../swarm/view.ts'
 import { duration } from '../ui/format.ts'
@@ -21,7 +23,7 @@ export function enabledControls(view: SwarmView): Enabled {
   const { kind } = view.state
   const cannotTrain = kind === 'insecure' || kind === 'unsupported' || kind === 'removed'
   const active = view.contributing && !cannotTrain
-  const inRound = kind === 'training' || kind === 'sending' || kind === 'checking'
+  const inRound = kind === 'training' || kind === 'ahead' || kind === 'sending' || kind === 'checking'
   const holdsWork = 'heldLease' in view.state && view.state.heldLease
   return {
     start: !view.contributing && !cannotTrain,
@@ -33,7 +35,7 @@ export function enabledControls(view: SwarmView): Enabled {
 }
 
 /** What Stop would throw away, as it stands in the question; null when nothing is lost. */
-export function lostWork({ state, run }: SwarmView): string | null {
+export function lostWork({ state, run, upload }: SwarmView): string | null {
   const words = strings.volunteer.running
   if (state.kind === 'training' && state.step > 0) {
     if (run === null || state.tokensPerSecond <= 0) return words.stopWorkSteps(state.step)
@@ -41,7 +43,8 @@ export function lostWork({ state, run }: SwarmView): string | null {
     return words.stopWorkTime(state.step, duration(milliseconds))
   }
   if ('heldLease' in state && state.heldLease) return words.stopWork
-  return state.kind === 'sending' || state.kind === 'checking' ? words.stopWork : null
+  const finished = state.kind === 'ahead' || state.kind === 'sending' || state.kind === 'checking'
+  return finished || upload !== null ? words.stopWork : null
 }
 
 export const mergedRounds = (run: RunView) => run.history.at(-1)?.round ?? 0
@@ -52,5 +55,19 @@ export function samplesOf(run: RunView | null) {
   return { newest: samples[0] ?? null, untrained: samples.find((sample) => sample.round === 0) ?? null }
 }
 
-/** Two bytes a parameter: contributions travel as 16-bit floats. */
-export const uploadBytes = (run: RunView) => 2 * run.parameters
+/** Of a round, on average over the fragments. */
+export const uploadBytes = ({ config, parameters }: RunView) =>
+  CODECS[config.codec].byteLength(parameters) / config.fragments
+export const downloadBytes = ({ config, parameters }: RunView) =>
+  CODECS[config.downlink].byteLength(parameters) / config.fragments
+/** The weights whole, as they come the first time. */
+export const snapshotBytes = ({ parameters }: RunView) => 4 * parameters
+
+/** Traffic of the newest merged round: in all, a volunteer, and how many times less than data parallelism's. */
+export function lastTraffic({ history, parameters }: RunView) {
+  const last = history.at(-1)
+  if (last === undefined) return null
+  const { replicas, bytesUp, bytesDown } = last
+  const times = timesLess(last, parameters)
+  return { bytes: bytesUp + bytesDown, up: bytesUp / replicas, down: bytesDown / replicas, times }
+}

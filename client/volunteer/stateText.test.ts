@@ -35,6 +35,7 @@ const EVERY: { [K in SwarmState['kind']]: Extract<SwarmState, { kind: K }> } = {
   testing: { kind: 'testing', backend: null },
   waiting: { kind: 'waiting', reason: 'gathering' },
   training,
+  ahead: { kind: 'ahead', round: 4 },
   sending: { kind: 'sending', round: 3, doneBytes: 1_000_000, totalBytes: 2_000_000 },
   checking: { kind: 'checking', round: 3 },
   paused: { kind: 'paused', heldLease: true },

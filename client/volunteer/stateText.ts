@@ -217,6 +217,8 @@ export function tellState(state: SwarmState, scene: Scene): StateText {
       return waitingText(state.reason, scene)
     case 'training':
       return trainingText(state, scene)
+    case 'ahead':
+      return tell('ok', states.ahead.word, states.ahead.text(integer(state.round)), closesAt(scene))
     case 'sending':
       return tell(
         'working',

@@ -5,25 +5,32 @@
  */
 import { expose, type ProxyMarked, type Remote, releaseProxy, transfer } from 'comlink'
 import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
+import { CodecError } from '../../shared/codec/errors.ts'
+import { encodeWithFeedback } from '../../shared/codec/feedback.ts'
 import { pseudoGradient } from '../../shared/diloco/outer.ts'
-import type {
-  Backend,
-  Engine,
-  GenerateOptions,
-  OptimiserState,
-  Snapshot,
-  TrainJob,
-  TrainProgress,
+import { carriedOver } from '../../shared/diloco/overlap.ts'
+import {
+  type Backend,
+  type Engine,
+  EngineError,
+  type GenerateOptions,
+  type OptimiserState,
+  type Snapshot,
+  type TrainJob,
+  type TrainProgress,
 } from '../../shared/engine/engine.ts'
 import { browserWasmPaths } from '../../shared/engine/tfjs/browserWasmPaths.ts'
 import { createTfjsEngine } from '../../shared/engine/tfjs/createTfjsEngine.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
-import type { ParameterRange } from '../../shared/model/layout.ts'
+import { gathered, type ParameterRange, scatter } from '../../shared/model/layout.ts'
 import './engineErrors.ts'
 
 let loaded: Engine | null = null
-/** What the coming pseudo-gradient is taken against. */
-let base: Float32Array = new Float32Array()
+type Values = Float32Array<ArrayBuffer>
+/** What the coming pseudo-gradient is taken against: the global weights. */
+let base: Values = new Float32Array()
+/** The parameters at which the last contribution was made. */
+let mark: Values = new Float32Array()
 
 function engine(): Engine {
   if (loaded === null) throw new Error('internal: the Worker was used before load()')
@@ -35,19 +42,32 @@ const service = {
   async load(backend: Backend, config: ModelConfig): Promise<void> {
     loaded = await createTfjsEngine({ backend, config, wasmPaths: browserWasmPaths })
   },
-  setParameters(values: Float32Array, fragment?: readonly ParameterRange[]) {
+  setParameters(values: Values, fragment?: readonly ParameterRange[]) {
     engine().setParameters(values, fragment)
-    if (fragment === undefined) base = values
+    if (fragment === undefined) base = mark = values
   },
   /** What the coming pseudo-gradient is taken against, when that is not the parameters last set whole. */
-  setBase(values: Float32Array) {
+  setBase(values: Values) {
     base = values
   },
-  /** The pseudo-gradient against the base, encoded here so that the page stays smooth. */
-  async contribution(codec: CodecName) {
-    const delta = pseudoGradient(base, await engine().getParameters())
-    const bytes = CODECS[codec].encode(delta)
-    return transfer(bytes, [bytes.buffer])
+  setMark(values: Values) {
+    mark = values
+  },
+  /** Encoded here so that the page stays smooth. */
+  async contribution({ codec, fragment, residual, decay }: ContributionRequest): Promise<Contribution> {
+    const local = await engine().getParameters()
+    const delta = pseudoGradient(gathered(base, fragment), gathered(local, fragment))
+    const bytes = finite(() => encodeWithFeedback(CODECS[codec], delta, residual, decay))
+    mark = local
+    return transfer({ bytes, residual }, [bytes.buffer, residual.buffer])
+  },
+  async carryOver(values: Values, fragment: readonly ParameterRange[]) {
+    const local = await engine().getParameters(fragment)
+    const moved = carriedOver(values, local, gathered(mark, fragment))
+    engine().setParameters(moved, fragment)
+    base = base.slice() // it may be the mark
+    scatter(values, fragment, base)
+    return transfer(moved, [moved.buffer])
   },
   async getParameters(fragment?: readonly ParameterRange[]) {
     const values = await engine().getParameters(fragment)
@@ -91,6 +111,30 @@ const service = {
   evaluate: (sequences: Uint16Array) => engine().evaluate(sequences),
   generate: (prompt: readonly number[], options: GenerateOptions) => engine().generate(prompt, options),
   dispose: () => engine().dispose(),
+}
+
+/** What a contribution is made from. */
+export interface ContributionRequest {
+  readonly codec: CodecName
+  readonly fragment: readonly ParameterRange[]
+  /** Of the fragment, as in shared/codec/feedback.ts. */
+  readonly residual: Values
+  readonly decay: number
+}
+
+export interface Contribution {
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** What the bytes do not carry. */
+  readonly residual: Values
+}
+
+function finite<T>(encode: () => T): T {
+  try {
+    return encode()
+  } catch (error) {
+    if (!(error instanceof CodecError)) throw error
+    throw new EngineError('engine/not-finite', `The pseudo-gradient cannot be sent: ${error.message}`)
+  }
 }
 
 /** What the page hears of a job. */

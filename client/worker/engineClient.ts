@@ -4,7 +4,6 @@
  * itself. Which backend to start is chooseBackend.ts's question.
  */
 import { proxy, type Remote, wrap } from 'comlink'
-import type { CodecName } from '../../shared/codec/codec.ts'
 import {
   type Backend,
   type Engine,
@@ -14,23 +13,36 @@ import {
 } from '../../shared/engine/engine.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import type { ParameterRange } from '../../shared/model/layout.ts'
-import type { EngineService, JobListener } from './engine.worker.ts'
+import type { Contribution, ContributionRequest, EngineService, JobListener } from './engine.worker.ts'
 import './engineErrors.ts'
 
 const DEFAULT_SNAPSHOT_SECONDS = 10
 
+export type Values = Float32Array<ArrayBuffer>
+export type { Contribution, ContributionRequest }
+
 /** An Engine in a Worker. Arrays handed over are copied, arrays handed back are moved out of the Worker. */
 export interface RemoteEngine extends Engine {
-  /** A whole model is also what the coming pseudo-gradient is taken against. */
-  setParameters(values: Float32Array, fragment?: readonly ParameterRange[]): Promise<void>
+  /** A whole model is also the base and the mark. */
+  setParameters(values: Values, fragment?: readonly ParameterRange[]): Promise<void>
   /** What the coming pseudo-gradient is taken against, when that is not the parameters last set whole. */
-  setBase(values: Float32Array): Promise<void>
+  setBase(values: Values): Promise<void>
+  /** The parameters at which the last contribution was made. */
+  setMark(values: Values): Promise<void>
   setOptimiserState(state: OptimiserState): Promise<void>
   pause(): Promise<void>
   resume(): Promise<void>
   stop(): Promise<void>
-  /** The encoded pseudo-gradient against the base. */
-  contribution(codec: CodecName): Promise<Uint8Array<ArrayBuffer>>
+  /**
+   * The fragment's encoded pseudo-gradient against the base, and what it does not carry. The parameters are the mark from
+   * now on. @throws EngineError `engine/not-finite`
+   */
+  contribution(request: ContributionRequest): Promise<Contribution>
+  /**
+   * Between two jobs: the fragment's new global weights, and on top of them what was trained since the mark. They are
+   * its base from now on. Answers the fragment's parameters.
+   */
+  carryOver(values: Values, fragment: readonly ParameterRange[]): Promise<Values>
   /** Ends the Worker at once; waiting calls reject. The same as `terminate`. */
   dispose(): void
   terminate(): void
@@ -128,7 +140,9 @@ function remoteEngine(
     train: (job, listener = {}) =>
       during(service.train(job, proxy(heard(listener)), snapshotSeconds(listener))),
     setBase: (values) => during(service.setBase(values)),
-    contribution: (codec) => during(service.contribution(codec)),
+    setMark: (values) => during(service.setMark(values)),
+    contribution: (request) => during(service.contribution(request)),
+    carryOver: (values, fragment) => during(service.carryOver(values, fragment)),
     pause: () => during(service.pause()),
     resume: () => during(service.resume()),
     stop: () => during(service.stop()),

@@ -1,31 +1,51 @@
 /**
  * What the page keeps of a replica, enough to make it again in a new Worker: its parameters and moments as last
- * set or seen, and what its pseudo-gradient is taken against. Sixteen bytes a parameter. Arrays are not copied.
+ * set or seen, what its pseudo-gradient is taken against, and where its last contribution was made. At most twenty
+ * bytes a parameter: arrays are not copied, and several may be one.
  */
 import type { OptimiserState } from '../../shared/engine/engine.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
-import { type ParameterRange, parameterCount } from '../../shared/model/layout.ts'
-import type { RemoteEngine } from './engineClient.ts'
+import { type ParameterRange, parameterCount, scatter } from '../../shared/model/layout.ts'
+import type { RemoteEngine, Values } from './engineClient.ts'
 
 export class Keepsake {
   readonly #config: ModelConfig
   /** Null: as in a fresh engine. */
-  #parameters: Float32Array | null = null
-  #base: Float32Array | null = null
+  #parameters: Values | null = null
+  #base: Values | null = null
+  #mark: Values | null = null
   #optimiser: OptimiserState | null = null
 
   constructor(config: ModelConfig) {
     this.#config = config
   }
 
-  /** A whole model is the base too. */
-  setParameters(values: Float32Array, fragment?: readonly ParameterRange[]): void {
-    if (fragment === undefined) this.#base = this.#parameters = values
+  get optimiser(): OptimiserState | null {
+    return this.#optimiser
+  }
+
+  /** A whole model is base and mark too. */
+  setParameters(values: Values, fragment?: readonly ParameterRange[]): void {
+    if (fragment === undefined) this.#base = this.#mark = this.#parameters = values
     else this.#parameters = withFragment(this.#parameters, values, fragment, this.#config)
   }
 
-  setBase(values: Float32Array): void {
+  setBase(values: Values): void {
     this.#base = values
+  }
+
+  setMark(values: Values): void {
+    this.#mark = values
+  }
+
+  /** The mark is where the parameters are. */
+  markHere(): void {
+    this.#mark = this.#parameters
+  }
+
+  carryOver(global: Values, moved: Values, fragment: readonly ParameterRange[]): void {
+    this.#base = withFragment(this.#base, global, fragment, this.#config)
+    this.#parameters = withFragment(this.#parameters, moved, fragment, this.#config)
   }
 
   setOptimiserState(state: OptimiserState): void {
@@ -33,7 +53,7 @@ export class Keepsake {
   }
 
   /** The replica somewhere in its training; the base stays. */
-  setReplica(parameters: Float32Array, optimiser: OptimiserState): void {
+  setReplica(parameters: Values, optimiser: OptimiserState): void {
     this.#parameters = parameters
     this.#optimiser = optimiser
   }
@@ -42,22 +62,19 @@ export class Keepsake {
   async restore(engine: RemoteEngine): Promise<void> {
     if (this.#parameters !== null) await engine.setParameters(this.#parameters)
     if (this.#base !== null) await engine.setBase(this.#base)
+    if (this.#mark !== null) await engine.setMark(this.#mark)
     if (this.#optimiser !== null) await engine.setOptimiserState(this.#optimiser)
   }
 }
 
 /** A new array: the old one may be the base. */
 function withFragment(
-  parameters: Float32Array | null,
-  values: Float32Array,
+  parameters: Values | null,
+  values: Values,
   fragment: readonly ParameterRange[],
   config: ModelConfig,
-): Float32Array {
+): Values {
   const whole = parameters?.slice() ?? new Float32Array(parameterCount(config))
-  let at = 0
-  for (const { offset, size } of fragment) {
-    whole.set(values.subarray(at, at + size), offset)
-    at += size
-  }
+  scatter(values, fragment, whole)
   return whole
 }

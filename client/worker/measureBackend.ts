@@ -98,7 +98,7 @@ async function speedOf(engine: RemoteEngine, fit: Fit, warmUps = 0): Promise<Bac
 }
 
 /** Small, all different, and quick to make: only the time of the arithmetic matters. */
-function someParameters(config: ModelConfig): Float32Array {
+function someParameters(config: ModelConfig): Float32Array<ArrayBuffer> {
   return new Float32Array(parameterCount(config)).map((_, i) => ((i * 2_654_435_761) % 1_000) / 25_000 - 0.02)
 }
 

@@ -2,6 +2,7 @@
 import { afterEach, expect, test, vi } from 'vitest'
 import { engineContract, randomSequences, TINY, tinyParameters } from '../../shared/engine/contract.ts'
 import type { Backend, TrainJob, TrainListener } from '../../shared/engine/engine.ts'
+import { parameterCount } from '../../shared/model/layout.ts'
 import { type Force, force, startLosable } from './forcedLoss.ts'
 import { type SteadyEngine, type SteadyEvent, startSteadyEngine } from './steadyEngine.ts'
 
@@ -17,6 +18,13 @@ const JOB: TrainJob = {
   totalSteps: 100,
   peakLearningRate: 0.01,
 }
+
+const request = () => ({
+  codec: 'f16' as const,
+  fragment: [{ offset: 0, size: parameterCount(TINY) }],
+  residual: new Float32Array(parameterCount(TINY)),
+  decay: 1,
+})
 
 const opened: SteadyEngine[] = []
 afterEach(() => {
@@ -99,7 +107,7 @@ test('S1, S2, S4: a device destroyed in mid-job, and two more in the next one: b
 test('S1, S3: work that the GPU refuses ends the Worker too, and the next one has all that was kept', async () => {
   const { engine, events } = await open('webgpu')
   await engine.train({ ...JOB, steps: 2, sequences: JOB.sequences.subarray(0, 2 * 2 * 8) })
-  const [before, bytes] = [await stateOf(engine), await engine.contribution('f16')]
+  const [before, { bytes }] = [await stateOf(engine), await engine.contribution(request())]
   force('refuse')
   await vi.waitUntil(() => events.length === 2, { timeout: 60_000 })
   expect(events).toEqual([
@@ -108,5 +116,5 @@ test('S1, S3: work that the GPU refuses ends the Worker too, and the next one ha
   ])
   expect(await stateOf(engine)).toEqual(before)
   expect(before.updates).toBe(2)
-  expect(await engine.contribution('f16')).toEqual(bytes)
+  expect((await engine.contribution(request())).bytes).toEqual(bytes)
 })

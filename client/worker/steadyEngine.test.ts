@@ -20,13 +20,17 @@ const JOB: TrainJob = {
   totalSteps: 200,
   peakLearningRate: 0.01,
 }
+const REQUEST = { codec: 'f16', fragment: [], residual: new Float32Array(), decay: 1 } as const
 const lossOf = (step: number) => new EngineError('engine/device-lost', `lost at step ${step}`)
 
 /** The batch is of two; what does not divide it is not asked for. */
 const MICRO_BATCHES: Record<Backend, number> = { webgpu: 2, wasm: 1, webgl: 3 }
 
 /** Whether an engine dies, and where: before a step of the whole job, or when it is asked something. */
-type Fate = { atStep: number } | { at: 'start' | 'contribution' | 'getParameters' | 'evaluate' } | 'lives'
+type Fate =
+  | { atStep: number }
+  | { at: 'start' | 'contribution' | 'carryOver' | 'getParameters' | 'evaluate' }
+  | 'lives'
 
 /**
  * Engines in the page whose parameters are one number: each step adds (global step × the step's first id + updates so
@@ -42,7 +46,7 @@ function world(...fates: Fate[]) {
     calls.push(`start ${backend}`)
     if (fate !== 'lives' && 'at' in fate && fate.at === 'start')
       throw new EngineError('engine/backend-missing', `${backend} does not start`)
-    let [parameters, base] = [new Float32Array(1), new Float32Array()]
+    let [parameters, base, mark] = [new Float32Array(1), new Float32Array(), new Float32Array()]
     let state: OptimiserState = {
       firstMoment: new Float32Array(1),
       secondMoment: new Float32Array(1),
@@ -124,8 +128,21 @@ function world(...fates: Fate[]) {
         stopped = false
         return Promise.race([rejection, steps(job, listener)])
       },
-      contribution: () =>
-        answer('contribution', () => new Uint8Array([(base[0] ?? 0) - (parameters[0] ?? 0)])),
+      setMark: (values) =>
+        answer(`setMark ${values.length === 1 ? values[0] : values.length}`, () => {
+          mark = values.slice()
+        }),
+      contribution: ({ residual }) =>
+        answer('contribution', () => {
+          mark = parameters.slice()
+          return { bytes: new Uint8Array([(base[0] ?? 0) - (parameters[0] ?? 0)]), residual }
+        }),
+      carryOver: (values) =>
+        answer('carryOver', () => {
+          base = values.slice()
+          parameters = Float32Array.of((values[0] ?? 0) + (parameters[0] ?? 0) - (mark[0] ?? 0))
+          return parameters.slice()
+        }),
       pause: () =>
         answer('pause', () => {
           paused = true
@@ -195,6 +212,7 @@ describe('a loss in mid-job', () => {
       'start webgpu',
       `setParameters ${7 + 0 + 102 + 206 + 312}`,
       'setBase 7',
+      'setMark 7',
       'setOptimiserState 4',
       'train 2 from 104',
       'getParameters',
@@ -220,7 +238,13 @@ describe('a loss in mid-job', () => {
       updates: 0,
     })
     expect(await engine.train(JOB)).toEqual(DONE)
-    expect(calls.slice(4, 8)).toEqual(['start webgpu', 'setParameters 7', 'setBase 7', 'setOptimiserState 0'])
+    expect(calls.slice(4, 9)).toEqual([
+      'start webgpu',
+      'setParameters 7',
+      'setBase 7',
+      'setMark 7',
+      'setOptimiserState 0',
+    ])
     expect(await engine.getParameters()).toEqual(Float32Array.of(AFTER_JOB))
   })
 
@@ -277,18 +301,34 @@ test('S4: a completed job starts the count again', async () => {
   ])
 })
 
+test('S9: new global weights that the engine dies over are carried over once by the next', async () => {
+  const { ready } = world({ at: 'carryOver' })
+  const engine = await ready()
+  const short = { ...JOB, steps: 2, sequences: JOB.sequences.subarray(0, 2 * PER_STEP) }
+  await engine.train(short)
+  await engine.contribution(REQUEST) // at 7 + 102
+  await engine.train({ ...short, firstStep: 102 })
+  const local = (await engine.getParameters())[0] ?? 0
+  expect(await engine.carryOver(Float32Array.of(50), [{ offset: 0, size: 1 }])).toEqual(
+    Float32Array.of(50 + local - 109),
+  )
+  expect((await engine.contribution(REQUEST)).bytes).toEqual(new Uint8Array([(109 - local) & 255]))
+})
+
 test('S3: a contribution asked for after the job is answered by the next Worker', async () => {
   const { ready, calls } = world({ at: 'contribution' })
   const engine = await ready()
   const short = { ...JOB, steps: 2, sequences: JOB.sequences.subarray(0, 2 * PER_STEP) }
   await engine.train(short)
   calls.length = 0
-  expect(await engine.contribution('f16')).toEqual(new Uint8Array([256 - 102])) // 7 − (7 + 102), as a byte
+  const { bytes } = await engine.contribution(REQUEST)
+  expect(bytes).toEqual(new Uint8Array([256 - 102])) // 7 − (7 + 102), as a byte
   expect(calls).toEqual([
     'contribution',
     'start webgpu',
     `setParameters ${7 + 102}`,
     'setBase 7',
+    'setMark 7',
     'setOptimiserState 2',
     'contribution',
   ])
@@ -299,7 +339,14 @@ test('S1: a loss while idle is made good without being asked', async () => {
   await ready()
   engines[0]?.die(lossOf(0))
   await turns(4)
-  expect(calls).toEqual(['start webgpu', 'setParameters 7', 'start webgpu', 'setParameters 7', 'setBase 7'])
+  expect(calls).toEqual([
+    'start webgpu',
+    'setParameters 7',
+    'start webgpu',
+    'setParameters 7',
+    'setBase 7',
+    'setMark 7',
+  ])
   expect(events.at(-1)).toEqual({ kind: 'restarted', backend: 'webgpu', step: null })
 })
 
@@ -321,6 +368,7 @@ describe('a button pressed while it restarts', () => {
       'start webgpu',
       `setParameters ${7 + 102}`,
       'setBase 7',
+      'setMark 7',
       'setOptimiserState 2',
       'pause',
       'train 4 from 102',
@@ -366,7 +414,7 @@ describe('no way on', () => {
       message: 'lost at step 4',
     })
     expect((await engine.ended).message).toBe('lost at step 4')
-    await expect(engine.contribution('f16')).rejects.toThrow('lost at step 4')
+    await expect(engine.contribution(REQUEST)).rejects.toThrow('lost at step 4')
     expect(events.filter(({ kind }) => kind === 'fell-back')).toHaveLength(1)
   })
 

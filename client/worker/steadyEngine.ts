@@ -4,7 +4,6 @@
  * is not: it does not choose backends (chooseBackend.ts does), survives no other error than `engine/device-lost`, and
  * does not notice an engine that hangs in silence. One Worker's death is engineClient.ts's business; rules: RULES.md.
  */
-import type { CodecName } from '../../shared/codec/codec.ts'
 import {
   type Backend,
   EngineError,
@@ -17,7 +16,13 @@ import {
 import type { ModelConfig } from '../../shared/model/config.ts'
 import type { ParameterRange } from '../../shared/model/layout.ts'
 import { backoff, wait } from '../swarm/patience.ts'
-import { type RemoteEngine, startEngine } from './engineClient.ts'
+import {
+  type Contribution,
+  type ContributionRequest,
+  type RemoteEngine,
+  startEngine,
+  type Values,
+} from './engineClient.ts'
 import { Keepsake } from './keepsake.ts'
 import { merged, NOTHING_DONE, restOf } from './restOfJob.ts'
 
@@ -127,16 +132,22 @@ export class SteadyEngine implements RemoteEngine {
 
   // The Engine. What is set is kept once the engine has taken it, so that nothing it refuses is ever kept.
 
-  async setParameters(values: Float32Array, fragment?: readonly ParameterRange[]): Promise<void> {
+  async setParameters(values: Values, fragment?: readonly ParameterRange[]): Promise<void> {
     const copy = values.slice()
     await this.#on((engine) => engine.setParameters(copy, fragment))
     this.#kept.setParameters(copy, fragment)
   }
 
-  async setBase(values: Float32Array): Promise<void> {
+  async setBase(values: Values): Promise<void> {
     const copy = values.slice()
     await this.#on((engine) => engine.setBase(copy))
     this.#kept.setBase(copy)
+  }
+
+  async setMark(values: Values): Promise<void> {
+    const copy = values.slice()
+    await this.#on((engine) => engine.setMark(copy))
+    this.#kept.setMark(copy)
   }
 
   async setOptimiserState({ firstMoment, secondMoment, updates }: OptimiserState): Promise<void> {
@@ -179,8 +190,22 @@ export class SteadyEngine implements RemoteEngine {
     return this.#on((engine) => engine.generate(prompt, options))
   }
 
-  contribution(codec: CodecName): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#on((engine) => engine.contribution(codec))
+  async contribution(request: ContributionRequest): Promise<Contribution> {
+    const made = await this.#on((engine) => engine.contribution(request))
+    this.#kept.markHere()
+    return made
+  }
+
+  /** Between two jobs only. */
+  async carryOver(values: Values, fragment: readonly ParameterRange[]): Promise<Values> {
+    const moved = await this.#on((engine) => engine.carryOver(values, fragment))
+    this.#kept.carryOver(values, moved, fragment)
+    return moved
+  }
+
+  /** The moments as they were after the last job, or set since; null in a fresh engine. Not to be changed. */
+  get keptOptimiserState(): OptimiserState | null {
+    return this.#kept.optimiser
   }
 
   pause(): Promise<void> {

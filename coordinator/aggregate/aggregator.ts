@@ -6,8 +6,6 @@ import { availableParallelism } from 'node:os'
 import { Piscina } from 'piscina'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
-import type { Merge } from '../rounds/machine.ts'
-import type { Machine } from '../rounds/state.ts'
 import type { Checked, ContributionCheck } from './check.ts'
 import { type Outcome, valueFrom } from './faults.ts'
 import type { Folders, FragmentBase, FragmentMerge, Merged } from './fragment.ts'
@@ -15,22 +13,17 @@ import { MOST_THREADS } from './memory.ts'
 import { type MergeHow, mergeFragment, threadsFor } from './merge.ts'
 import type { PartResult } from './part.ts'
 import { Seals } from './seals.ts'
-import type { CheckTask, ContributionTask, InitialFragmentsTask, InitialTask } from './tasks.ts'
+import type { ContributionTask, InitialFragmentsTask } from './tasks.ts'
 
 export type { ContributionCheck, Folders, FragmentBase, FragmentMerge, Merged }
 
 export interface Aggregator {
   /** Null when the stored contribution may count; else why not. */
-  checkContribution(check: ContributionCheck): Promise<RejectionReason | null>
+  check(check: ContributionCheck): Promise<RejectionReason | null>
   /** The same merge gives the same blobs. @throws PotluckError `not-found`, `bad-blob`, `bad-state` */
-  mergeFragment(merge: FragmentMerge): Promise<Merged>
+  merge(merge: FragmentMerge): Promise<Merged>
   /** Makes the untrained weights: one base a fragment, in the order of shared/model/layout.ts. */
-  initialFragments(config: ModelConfig, seed: string, fragments: number): Promise<FragmentBase[]>
-
-  /** The same of whole models in one f16 blob. */
-  check(task: Omit<CheckTask, 'folders'>): Promise<RejectionReason | null>
-  merge(merge: Merge): Promise<Machine['base']>
-  initial(config: ModelConfig, seed: string): Promise<Machine['base']>
+  initial(config: ModelConfig, seed: string, fragments: number): Promise<FragmentBase[]>
   close(): Promise<void>
 }
 
@@ -74,14 +67,10 @@ export function startAggregator(folders: Folders, options: AggregatorOptions = {
   }
 
   return {
-    checkContribution: checked,
-    mergeFragment: merged,
-    initialFragments: (config, seed, fragments) =>
+    check: checked,
+    merge: merged,
+    initial: (config, seed, fragments) =>
       run('untrained', { folders, config, seed, fragments } satisfies InitialFragmentsTask),
-
-    check: (task) => pool.run({ folders, ...task } satisfies CheckTask, { name: 'check' }),
-    merge: (merge) => pool.run({ folders, merge }, { name: 'merge' }),
-    initial: (config, seed) => pool.run({ folders, config, seed } satisfies InitialTask, { name: 'initial' }),
     close: () => pool.destroy(),
   }
 }

@@ -7,9 +7,9 @@ import { applyDelta } from '../../shared/diloco/delta.ts'
 import { accumulate, applyOuterStep, type OuterStep, pseudoGradient } from '../../shared/diloco/outer.ts'
 import { type Accumulate, KERNEL_BLOCK, KERNELS, type KernelCodec, scaleTable } from './accumulateKernel.ts'
 import type { Kernels } from './kernels.ts'
+import { largestMagnitude } from './largest.ts'
 import { dataStride, GROUP, type GroupLayout, type Layout, layoutOf, SCALE_STRIDE } from './memory.ts'
 import { FOUR } from './stepKernel.ts'
-import { largestMagnitude } from './work.ts'
 
 /** The arithmetic, by kernels or without them, over the values from `start` to `end` of the slice in memory. */
 export interface Arithmetic {

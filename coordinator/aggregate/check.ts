@@ -6,10 +6,10 @@ import { openFileBlobStore } from '../store/fileBlobs.ts'
 import { BlobReader } from './files.ts'
 import type { Folders } from './fragment.ts'
 import { loadKernels } from './kernels.ts'
+import { largestMagnitude } from './largest.ts'
 import { SLICE, sharedMemory } from './memory.ts'
 import { SEAL_BYTES, SEALED_AT_ONCE } from './sealKernel.ts'
 import { Stopwatch } from './stopwatch.ts'
-import { largestMagnitude } from './work.ts'
 
 export interface ContributionCheck {
   /** In the vault. */

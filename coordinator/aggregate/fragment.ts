@@ -1,5 +1,7 @@
 /** What a merge takes and gives, as plain data. The arithmetic is in part.ts, its rules in RULES.md. */
 import type { CodecName } from '../../shared/codec/codec.ts'
+import type { MergedFragment } from '../rounds/machine.ts'
+import type { FragmentBase } from '../rounds/state.ts'
 
 export interface Folders {
   /** Weights, deltas, shards, manifests: what volunteers may fetch. */
@@ -8,21 +10,7 @@ export interface Folders {
   readonly vault: string
 }
 
-/** One fragment of the global model as it stands. */
-export interface FragmentBase {
-  readonly parameters: number
-  /** Public blob, f32: θ̂, what every volunteer holds. */
-  readonly weights: string
-  /**
-   * Vault blob, f32: θ, exact; the rounding of the downlink is fed back through the difference. Null: equal to
-   * `weights`.
-   */
-  readonly exact: string | null
-  /** Vault blob, f32; null before the first outer step: all zeros. */
-  readonly velocity: string | null
-  /** Largest magnitude among `weights`. */
-  readonly largest: number
-}
+export type { FragmentBase }
 
 export interface FragmentMerge {
   readonly base: FragmentBase
@@ -41,8 +29,5 @@ export interface MergeTask {
   readonly merge: FragmentMerge
 }
 
-export interface Merged {
-  readonly base: FragmentBase
-  /** Public blob: what volunteers add to the old weights to have the new. */
-  readonly delta: { readonly hash: string; readonly bytes: number }
-}
+/** The merged fragment and its delta. */
+export type Merged = MergedFragment

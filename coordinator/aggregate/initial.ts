@@ -8,9 +8,9 @@ import { fragments, type ParameterRange } from '../../shared/model/layout.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
 import { BlobWriter } from './files.ts'
 import type { Folders, FragmentBase } from './fragment.ts'
+import { largestMagnitude } from './largest.ts'
 import { SLICE } from './memory.ts'
 import { Stopwatch } from './stopwatch.ts'
-import { largestMagnitude } from './work.ts'
 
 /** In the order of `fragments(config, count)`; each fragment's ranges lie one after another in its blob. */
 export async function initialFragments(

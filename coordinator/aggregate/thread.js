@@ -5,4 +5,4 @@
 import { register } from 'tsx/esm/api'
 
 register()
-export const { check, contribution, initial, merge, mergePart, untrained } = await import('./tasks.ts')
+export const { contribution, mergePart, untrained } = await import('./tasks.ts')

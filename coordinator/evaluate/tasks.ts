@@ -9,6 +9,7 @@ import type { Engine } from '../../shared/engine/engine.ts'
 import { createTfjsEngine } from '../../shared/engine/tfjs/createTfjsEngine.ts'
 import { nodeWasmPaths } from '../../shared/engine/tfjs/nodeWasmPaths.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
+import { fragments } from '../../shared/model/layout.ts'
 import { tokenizerFromJSON } from '../../shared/tokenizer/json.ts'
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
@@ -19,7 +20,8 @@ export interface EvaluationTask {
   /** Folder of the public blobs. */
   readonly blobs: string
   readonly config: ModelConfig
-  readonly weights: string
+  /** Hashes of the fragments. */
+  readonly weights: readonly string[]
   readonly manifest: string
   /** Seeds the sample of text. */
   readonly seed: string
@@ -41,7 +43,9 @@ let ready: Ready | null = null
 export async function evaluate(task: EvaluationTask): Promise<Evaluated> {
   const store = await openFileBlobStore(task.blobs)
   const { engine, tokenizer, heldOut, bytes } = await prepare(task)
-  engine.setParameters(bytesToFloats(await store.get(task.weights)))
+  for (const [i, ranges] of fragments(task.config, task.weights.length).entries()) {
+    engine.setParameters(bytesToFloats(await store.get(task.weights[i] as string)), ranges) // one hash a fragment
+  }
   const { nats, tokens } = await engine.evaluate(heldOut)
   const written = await engine.generate([tokenizer.endOfText], { ...SAMPLE, seed: task.seed })
   return {

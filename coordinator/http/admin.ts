@@ -3,6 +3,8 @@ import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import type { ModelConfig } from '../../shared/model/config.ts'
+import { fragments } from '../../shared/model/layout.ts'
 import { safetensorsHeader } from '../../shared/model/safetensors.ts'
 import {
   loginSchema,
@@ -14,7 +16,7 @@ import {
 } from '../../shared/protocol/admin.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
-import { runConfigSchema } from '../../shared/protocol/run.ts'
+import { type FragmentView, runConfigSchema } from '../../shared/protocol/run.ts'
 import { modelOf } from '../runs/runs.ts'
 import { originAllowed } from './origin.ts'
 import { parse } from './parse.ts'
@@ -75,26 +77,44 @@ export async function adminRoutes(app: FastifyInstance, parts: HttpParts): Promi
   app.get(ROUTES.adminWeights, { onRequest }, (_request, reply) => sendWeights(parts, reply))
 }
 
-/** The latest merged weights; the blob's own order is the file's order, so only a header goes in front. */
+/** The latest merged weights, put together from their fragments in the order of the layout. */
 async function sendWeights({ runs, blobs }: HttpParts, reply: FastifyReply): Promise<FastifyReply> {
   const view = runs.view()
   if (!view?.weights) throw new PotluckError('no-run', 'There are no weights yet.', 404)
-  const { hash, bytes } = view.weights
-  await blobs.get(hash) // a damaged file is refused, not handed out
-  const header = safetensorsHeader(modelOf(view.config), {
+  const { weights } = view
+  for (const { hash } of weights) await blobs.get(hash) // a damaged file is refused, not handed out
+  const model = modelOf(view.config)
+  const header = safetensorsHeader(model, {
     run: view.id,
     round: String(view.round - 1),
-    sha256: hash,
+    sha256: weights.map(({ hash }) => hash).join(' '),
   })
   async function* parts() {
     yield header
-    yield* createReadStream(blobs.path(hash))
+    for (const { fragment, start, end } of inLayoutOrder(model, weights.length)) {
+      const { hash } = weights[fragment] as FragmentView // one a fragment
+      yield* createReadStream(blobs.path(hash), { start, end })
+    }
   }
+  const bytes = weights.reduce((sum, fragment) => sum + fragment.bytes, 0)
   return reply
     .type('application/octet-stream')
     .header('content-length', header.length + bytes)
     .header('content-disposition', `attachment; filename="potluck-round-${view.round - 1}.safetensors"`)
     .send(Readable.from(parts()))
+}
+
+/** Which bytes, first and last, of which fragment's blob follow one another in the whole model. */
+function inLayoutOrder(model: ModelConfig, count: number) {
+  const pieces = fragments(model, count).flatMap((ranges, fragment) => {
+    let start = 0
+    return ranges.map(({ offset, size }) => {
+      const piece = { fragment, offset, start, end: start + 4 * size - 1 }
+      start += 4 * size
+      return piece
+    })
+  })
+  return pieces.sort((a, b) => a.offset - b.offset)
 }
 
 const isSecure = ({ config }: HttpParts): boolean =>

@@ -109,17 +109,17 @@ function serve(socket: Tab, parts: RealtimeParts): void {
     await runs.presence(live.id, 'leave')
     return { ok: true }
   })
-  on('lease', leaseRequestSchema, ({ run }) => runs.request(live.id, run))
+  on('lease', leaseRequestSchema, (message) => {
+    live.tokensPerSecond = message.tokensPerSecond
+    return runs.request(live.id, message)
+  })
   on('release', releaseSchema, async ({ lease }) => {
     await runs.release(live.id, lease)
     return { ok: true }
   })
-  on('state', stateSchema, async ({ state, step, tokensPerSecond }) => {
-    Object.assign(live, {
-      state,
-      step: step ?? null,
-      ...(tokensPerSecond !== undefined && { tokensPerSecond }),
-    })
+  on('state', stateSchema, async ({ state, step, lease: _lease, loss: _loss, ...told }) => {
+    const known = Object.entries(told).filter(([, value]) => value !== undefined)
+    Object.assign(live, { state, step: step ?? null, ...Object.fromEntries(known) })
     runs.touch()
     return { ok: true }
   })

@@ -7,6 +7,7 @@ import {
   type ClosedRound,
   type Effect,
   type Merge,
+  type MergedFragment,
   nextWake,
   pendingMerge,
   type RoundEvent,
@@ -26,7 +27,7 @@ export interface RoundPorts {
   /** One transaction: the state and the rows its effects stand for. Rejects when it could not be made durable. */
   commit(machine: Machine, effects: readonly Effect[], now: number): Promise<void>
   /** Stores the merged weights and velocity durably; the same merge always gives the same hashes. */
-  merge(merge: Merge): Promise<Machine['base']>
+  merge(merge: Merge): Promise<MergedFragment>
   /** The state changed: tell whoever looks. */
   changed(): void
   roundClosed(closed: ClosedRound): void
@@ -101,9 +102,9 @@ export class RoundDriver {
 
   #merge(merge: Merge): void {
     const attempt = async () => {
-      const base = await this.ports.merge(merge)
+      const merged = await this.ports.merge(merge)
       if (!this.#closed)
-        await this.dispatch({ type: 'merged', round: merge.round, base, now: this.ports.clock.now() })
+        await this.dispatch({ type: 'merged', round: merge.round, merged, now: this.ports.clock.now() })
     }
     attempt().catch((error: unknown) => {
       if (this.#closed) return

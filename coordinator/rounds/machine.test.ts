@@ -7,6 +7,7 @@ import { freshMachine, type Machine, machineSchema } from './state.ts'
 
 const HASH = 'a'.repeat(64)
 const hashOf = (n: number) => n.toString(16).padStart(64, '0')
+const BASE = { parameters: 10, weights: HASH, exact: null, velocity: null, largest: 1 }
 const GRACE = LIMITS.leaseGraceSeconds * 1_000
 const [ann, bob, cai, dee] = ['ann-0000', 'bob-0000', 'cai-0000', 'dee-0000'] as const
 
@@ -27,13 +28,17 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
       outerLearningRate: 'auto',
       outerMomentum: 0.9,
       seed: '',
+      fragments: 1,
+      codec: 'int8',
+      downlink: 'int8',
+      errorFeedback: 1,
+      overlap: false,
+      strict: false,
       ...config,
     },
-    parameters: 10,
     sequenceLength: 8,
     sequencesPerEpoch: 100,
-    weights: HASH,
-    largest: 1,
+    fragments: Array.from({ length: config.fragments ?? 1 }, () => BASE),
   })
 }
 
@@ -43,6 +48,8 @@ function table(config: Partial<Machine['config']> = {}) {
   let leases = 0
   const t = {
     now: 0,
+    /** Tokens a second, as tabs report them. */
+    speeds: {} as Record<string, number>,
     get state() {
       return state
     },
@@ -53,10 +60,14 @@ function table(config: Partial<Machine['config']> = {}) {
     },
     do: (type: 'start' | 'pause' | 'resume' | 'end' | 'tick' | 'restarted') => t.send({ type, now: t.now }),
     join: (...volunteers: string[]) =>
-      volunteers.flatMap((volunteer) => t.send({ type: 'join', volunteer, now: t.now })),
+      volunteers.flatMap((volunteer) =>
+        t.send({ type: 'join', volunteer, tokensPerSecond: t.speeds[volunteer] ?? null, now: t.now }),
+      ),
     gone: (volunteer: string) => t.send({ type: 'disconnect', volunteer, now: t.now }),
-    request(volunteer: string): string {
-      const effects = t.send({ type: 'request', volunteer, id: `lease-${100 + leases++}`, now: t.now })
+    request(volunteer: string, after: string | null = null): string {
+      const id = `lease-${100 + leases++}`
+      const tokensPerSecond = t.speeds[volunteer] ?? null
+      const effects = t.send({ type: 'request', volunteer, id, after, tokensPerSecond, now: t.now })
       const answer = effects.find((effect) => effect.type === 'granted' || effect.type === 'wait')
       if (answer?.type === 'granted') return answer.id
       if (answer?.type === 'wait') return answer.reason
@@ -70,7 +81,10 @@ function table(config: Partial<Machine['config']> = {}) {
       t.send({
         type: 'merged',
         round,
-        base: { weights: hashOf(round), velocity: HASH, largest: 1 },
+        merged: {
+          base: { parameters: 10, weights: hashOf(round), exact: HASH, velocity: HASH, largest: 1 },
+          delta: { hash: hashOf(1_000 + round), bytes: 12 },
+        },
         now: t.now,
       }),
   }
@@ -286,13 +300,21 @@ describe('rounds', () => {
         round: 1,
         replicas: 2,
         tokens: 128,
+        steps: 8,
+        fragment: 0,
         trainLoss: 5,
         seconds: 9,
         bytesUp: 48,
         leases: [first, second],
       },
     })
-    expect(t.state).toMatchObject({ round: 2, phase: 'training', base: { weights: hashOf(1) }, accepted: {} })
+    expect(t.state).toMatchObject({ round: 2, phase: 'training', accepted: {} })
+    expect(t.state.fragments).toEqual([
+      {
+        base: { parameters: 10, weights: hashOf(1), exact: HASH, velocity: HASH, largest: 1 },
+        deltas: [{ from: HASH, hash: hashOf(1_001), bytes: 12, codec: 'int8' }],
+      },
+    ])
   })
 
   it('[R3] close at the deadline with a quorum', () => {
@@ -412,6 +434,200 @@ describe('rounds', () => {
     const merge = effects.find((effect) => effect.type === 'merge')
     t.do('restarted')
     expect(pendingMerge(t.state)).toEqual(merge?.type === 'merge' ? merge.merge : null)
+  })
+})
+
+describe('leases sized by speed', () => {
+  /** A round of H = 4 steps of 16 tokens: at 16 tokens/s, four seconds. */
+  const steps = (t: ReturnType<typeof table>, lease: string) => t.state.leases[lease]?.steps
+
+  it('[L8] who is of median speed takes H, a faster one more, a slower one fewer', () => {
+    const t = table({ replicas: 4 })
+    t.speeds = { [ann]: 8, [bob]: 16, [cai]: 40 }
+    t.join(ann, bob, cai)
+    t.do('start')
+    expect([ann, bob, cai].map((volunteer) => steps(t, t.request(volunteer)))).toEqual([2, 4, 10])
+  })
+
+  it('[L8] never more than four times as many, never none', () => {
+    const t = table({ replicas: 3 })
+    t.speeds = { [ann]: 0.1, [bob]: 16, [cai]: 1_000 }
+    t.join(ann, bob, cai)
+    t.do('start')
+    expect([ann, cai].map((volunteer) => steps(t, t.request(volunteer)))).toEqual([1, 16])
+  })
+
+  it('[L8] who comes late in the round takes what is left of it, and a quarter at least', () => {
+    const t = table({ replicas: 3 })
+    t.speeds = { [ann]: 16, [bob]: 16, [cai]: 16 }
+    t.join(ann, bob, cai)
+    t.do('start')
+    t.now = 2_000
+    expect(steps(t, t.request(bob))).toBe(2)
+    t.now = 30_000
+    expect(steps(t, t.request(cai))).toBe(1)
+  })
+
+  it('[L8] a deadline that would be missed shortens everybody’s', () => {
+    const t = table({ replicas: 3, innerSteps: 100, deadlineSeconds: 60 })
+    t.speeds = { [ann]: 8 }
+    t.join(ann)
+    t.do('start')
+    // 85 % of 60 s at half a step a second.
+    expect(steps(t, t.request(ann))).toBe(25)
+  })
+
+  it('[L8] a tab that has become slow gets fewer steps next time; one that missed its round half of that', () => {
+    const t = table({ replicas: 2 })
+    t.speeds = { [ann]: 16, [bob]: 16 }
+    t.join(ann, bob)
+    t.do('start')
+    const missed = t.request(bob)
+    expect(steps(t, missed)).toBe(4)
+    t.contribute(ann, t.request(ann))
+    t.now = 60_000
+    t.do('tick') // the deadline: bob's lease ends with its round
+    t.merged()
+    expect(t.state.leases[missed]).toBeUndefined()
+    expect(steps(t, t.request(bob))).toBe(2)
+    t.contribute(bob, t.request(bob), 2)
+    t.contribute(ann, t.request(ann))
+    t.merged()
+    t.speeds[bob] = 8
+    expect(steps(t, t.request(bob))).toBe(2)
+  })
+
+  it('[R11] a strict run asks everybody for H, and waits for all beyond its deadline', () => {
+    const t = table({ replicas: 2, quorum: 1, strict: true })
+    t.speeds = { [ann]: 8, [bob]: 40 }
+    t.join(ann)
+    t.do('start')
+    expect(t.request(ann)).toBe('gathering')
+    t.join(bob)
+    const [first, second] = [t.request(ann), t.request(bob)]
+    expect([steps(t, first), steps(t, second)]).toEqual([4, 4])
+    t.contribute(ann, first)
+    t.now = 60_000
+    expect(t.do('tick')).toEqual([])
+    expect(types(t.contribute(bob, second))).toContain('merge')
+  })
+})
+
+describe('overlap', () => {
+  const overlapping = (config: Partial<Machine['config']> = {}) => {
+    const t = table({ overlap: true, ...config })
+    t.join(ann, bob)
+    t.do('start')
+    return t
+  }
+
+  it('[L10] who has trained its lease gets one of the next round while the bytes travel', () => {
+    const t = overlapping()
+    const first = t.request(ann)
+    const ahead = t.request(ann, first)
+    expect(ahead).not.toBe(first)
+    expect(t.state.leases[ahead]).toMatchObject({ round: 2, after: first })
+    expect(t.request(ann, first)).toBe(ahead) // L2
+    t.contribute(ann, first)
+    expect(t.request(ann, first)).toBe(ahead)
+    expect(t.request(ann)).toBe('contributed')
+  })
+
+  it('[L10] its contribution is early until the round has begun, and stays open', () => {
+    const t = overlapping()
+    const [first, second] = [t.request(ann), t.request(bob)]
+    const ahead = t.request(ann, first)
+    expect(t.contribute(ann, ahead)[0]).toMatchObject({ type: 'refused', reason: 'early' })
+    t.contribute(ann, first)
+    t.contribute(bob, second)
+    expect(types(t.merged())).toEqual(['round-closed'])
+    expect(t.state.leases[ahead]).toBeDefined()
+    expect(types(t.contribute(ann, ahead))).toEqual(['accepted', 'lease-ended'])
+  })
+
+  it('[L1] [L10] no more leases ahead than replicas, none beyond the last round, none without overlap', () => {
+    const t = overlapping({ rounds: 2 })
+    t.join(cai)
+    const [first, second] = [t.request(ann), t.request(bob)]
+    t.request(ann, first)
+    t.request(bob, second)
+    t.contribute(ann, first)
+    expect(t.request(cai)).toBe('round-full')
+    t.contribute(bob, second)
+    t.merged()
+    const last = Object.keys(t.state.leases)
+    expect(t.request(cai)).toBe('round-full')
+    expect(t.request(ann, last[0])).toBe('contributed')
+    const plain = table()
+    plain.join(ann)
+    plain.do('start')
+    const only = plain.request(ann)
+    expect(plain.request(ann, only)).toBe(only)
+  })
+
+  it('[L10] the end of a round ends its leases and leaves those of the next', () => {
+    const t = overlapping()
+    const [first, second] = [t.request(ann), t.request(bob)]
+    const ahead = t.request(ann, first)
+    t.contribute(bob, second)
+    t.now = 60_000
+    expect(t.do('tick')[0]).toEqual({ type: 'lease-ended', lease: first, end: 'closed' })
+    expect(Object.keys(t.state.leases)).toEqual([ahead])
+  })
+})
+
+describe('fragments', () => {
+  /** H = 4 in two fragments: rounds of two steps of 16 tokens. */
+  const pair = () => {
+    const t = table({ fragments: 2, overlap: true, replicas: 1, quorum: 1, rounds: 9 })
+    t.join(ann, bob)
+    t.do('start')
+    return t
+  }
+  const weight = (t: ReturnType<typeof table>, lease: string) => t.state.accepted[lease]?.weight
+
+  it('[R12] are brought together in turn', () => {
+    const t = pair()
+    for (const [index, fragment] of [0, 1, 0, 1].entries()) {
+      const lease = t.request(index % 2 === 0 ? ann : bob)
+      expect(t.state.leases[lease]?.steps).toBe(2)
+      t.contribute(t.state.leases[lease]?.volunteer ?? '', lease, 2)
+      expect(t.merged()[0]).toMatchObject({ closed: { fragment } })
+      expect(t.state.fragments[fragment]?.base.weights).toBe(hashOf(index + 1))
+    }
+    // Deltas of 12 bytes are a way as long as they are fewer than the 40 bytes of 10 values.
+    expect(t.state.fragments.map(({ deltas }) => deltas.length)).toEqual([2, 2])
+  })
+
+  it('[L9] weigh what the replica trained since it last began at their global weights', () => {
+    const t = pair()
+    const first = t.request(ann)
+    const second = t.request(ann, first)
+    t.contribute(ann, first, 2)
+    expect(weight(t, first)).toBe(32)
+    t.merged()
+    const third = t.request(ann, second)
+    t.contribute(ann, second, 2)
+    expect(weight(t, second)).toBe(64) // of two rounds: the first did not bring this fragment
+    t.merged()
+    t.contribute(ann, third, 1)
+    expect(weight(t, third)).toBe(48) // the second round's and its own step
+  })
+
+  it('[L9] no more than its own steps when the chain is broken', () => {
+    const t = pair()
+    const first = t.request(ann)
+    t.contribute(ann, first, 2)
+    t.merged()
+    const anew = t.request(ann) // a reloaded tab
+    t.contribute(ann, anew, 2)
+    expect(weight(t, anew)).toBe(32)
+    t.merged()
+    t.contribute(bob, t.request(bob), 2)
+    t.merged()
+    const after = t.request(ann, anew) // a round was left out
+    t.contribute(ann, after, 2)
+    expect(weight(t, after)).toBe(32)
   })
 })
 

@@ -2,17 +2,34 @@
  * The round machine: reduce(state, event) → {state, effects}. Pure: no clock, no socket, no database, no ids of its
  * own making. RULES.md has what it must do, by number; driver.ts feeds it and carries out the effects.
  */
+
+import type { CodecName } from '../../shared/codec/codec.ts'
 import { outerLearningRate } from '../../shared/diloco/outer.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
-import type { DataRange, RejectionReason, WaitReason } from '../../shared/protocol/run.ts'
+import type {
+  DataRange,
+  DeltaView,
+  RejectionReason,
+  RunConfig,
+  WaitReason,
+} from '../../shared/protocol/run.ts'
 import { giveBack, splitRanges, take } from './pool.ts'
-import type { AcceptedContribution, Machine, OpenLease } from './state.ts'
+import { fragmentIndex, fragmentOf, leaseSteps, ratesOf } from './schedule.ts'
+import type { AcceptedContribution, FragmentBase, Machine, OpenLease, Untold } from './state.ts'
 
 export type RoundEvent =
   | { type: 'start' | 'pause' | 'resume' | 'end' | 'tick' | 'restarted'; now: number }
-  | { type: 'join' | 'leave' | 'disconnect' | 'remove'; volunteer: string; now: number }
-  /** `id` names the lease if one is granted. */
-  | { type: 'request'; volunteer: string; id: string; now: number }
+  | { type: 'join'; volunteer: string; tokensPerSecond: number | null; now: number }
+  | { type: 'leave' | 'disconnect' | 'remove'; volunteer: string; now: number }
+  /** `id` names the lease if one is granted; `after` as in the protocol's LeaseRequest. */
+  | {
+      type: 'request'
+      volunteer: string
+      id: string
+      after: string | null
+      tokensPerSecond: number | null
+      now: number
+    }
   | { type: 'release'; volunteer: string; lease: string; now: number }
   /** The bytes are stored and were found to hold what they should. */
   | { type: 'contribution'; volunteer: string; lease: string; content: Content; now: number }
@@ -25,7 +42,7 @@ export type RoundEvent =
       hash: string | null
       now: number
     }
-  | { type: 'merged'; round: number; base: Machine['base']; now: number }
+  | { type: 'merged'; round: number; merged: MergedFragment; now: number }
 
 export interface Content {
   readonly hash: string
@@ -36,26 +53,46 @@ export interface Content {
 
 export type LeaseEnd = 'accepted' | 'refused' | 'released' | 'orphaned' | 'removed' | 'closed'
 
+/** One outer step of one fragment. */
 export interface Merge {
   readonly round: number
-  readonly base: Machine['base']
+  readonly base: FragmentBase
+  readonly codec: CodecName
+  readonly downlink: RunConfig['downlink']
   /** Sorted by lease id. */
-  readonly contributions: (AcceptedContribution & { readonly lease: string })[]
+  readonly contributions: readonly {
+    readonly lease: string
+    readonly hash: string
+    readonly weight: number
+  }[]
   readonly learningRate: number
   readonly momentum: number
 }
 
+export interface MergedFragment {
+  readonly base: FragmentBase
+  /** Public blob: what volunteers add to the old weights to have the new. */
+  readonly delta: { readonly hash: string; readonly bytes: number }
+}
+
 export interface ClosedRound {
   readonly round: number
+  /** Index of the fragment that was brought together. */
+  readonly fragment: number
   readonly replicas: number
   readonly tokens: number
+  /** Inner steps of all contributions. */
+  readonly steps: number
   readonly trainLoss: number
   readonly seconds: number
   readonly bytesUp: number
   readonly outerLearningRate: number
   readonly closedAt: number
-  readonly before: Machine['base']
-  readonly after: Machine['base']
+  readonly before: FragmentBase
+  readonly after: FragmentBase
+  readonly delta: MergedFragment['delta']
+  /** Deltas of this fragment that no longer lead anywhere. */
+  readonly droppedDeltas: string[]
   readonly leases: string[]
 }
 
@@ -122,6 +159,7 @@ function apply(state: Machine, event: RoundEvent, effects: Effect[]): void {
       return
     case 'join':
       if (!state.present.includes(event.volunteer)) state.present.push(event.volunteer)
+      notePace(state, event.volunteer, event.tokensPerSecond)
       for (const [, lease] of leasesOf(state, event.volunteer)) lease.orphanedAt = null
       return
     case 'leave':
@@ -165,12 +203,13 @@ function advance(state: Machine, now: number, effects: Effect[]): void {
     const gone = lease.orphanedAt !== null && now >= lease.orphanedAt + LIMITS.leaseGraceSeconds * 1_000
     if (gone) endLease(state, id, 'orphaned', effects) // L5
   }
-  if (state.phase === 'gathering' && state.present.length >= state.config.quorum) open(state, now) // R1
+  const { replicas, strict, deadlineSeconds } = state.config
+  const enough = strict ? replicas : state.config.quorum // R11
+  if (state.phase === 'gathering' && state.present.length >= enough) open(state, now) // R1
   if (state.phase !== 'training') return
   const accepted = Object.keys(state.accepted).length
-  const { replicas, quorum, deadlineSeconds } = state.config
   const due = state.deadlineAt !== null && now >= state.deadlineAt
-  if (accepted >= replicas || (accepted >= quorum && (due || nobodyLeft(state)))) {
+  if (accepted >= replicas || (accepted >= enough && (due || nobodyLeft(state)))) {
     close(state, effects) // R2, R3, R5
   } else if (due) {
     state.deadlineAt = now + deadlineSeconds * 1_000 // R4
@@ -186,25 +225,33 @@ function open(state: Machine, now: number): void {
 
 function nobodyLeft(state: Machine): boolean {
   return (
-    Object.keys(state.leases).length === 0 && !state.present.some((v) => refusalToLease(state, v) === null)
+    leasesIn(state, state.round).length === 0 &&
+    !state.present.some((v) => refusalToLease(state, v, state.round) === null)
   )
 }
 
 function close(state: Machine, effects: Effect[]): void {
-  for (const id of Object.keys(state.leases)) endLease(state, id, 'closed', effects)
+  for (const [id, { volunteer }] of leasesIn(state, state.round)) {
+    const pace = state.paces[volunteer]
+    if (pace) pace.missed += 1
+    endLease(state, id, 'closed', effects)
+  }
   state.phase = 'merging'
   state.deadlineAt = null
   effects.push({ type: 'merge', merge: mergeOf(state) })
 }
 
 function mergeOf(state: Machine): Merge {
+  const { config, round } = state
   const contributions = acceptedInOrder(state)
   return {
-    round: state.round,
-    base: state.base,
-    contributions,
-    learningRate: outerLearningRate(state.config.outerLearningRate, contributions.length),
-    momentum: state.config.outerMomentum,
+    round,
+    base: fragmentOf(state, round).base,
+    codec: config.codec,
+    downlink: config.downlink,
+    contributions: contributions.map(({ lease, hash, weight }) => ({ lease, hash, weight })),
+    learningRate: outerLearningRate(config.outerLearningRate, contributions.length),
+    momentum: config.outerMomentum,
   }
 }
 
@@ -215,8 +262,15 @@ const acceptedInOrder = (state: Machine) =>
 
 function merged(state: Machine, event: Extract<RoundEvent, { type: 'merged' }>, effects: Effect[]): void {
   if (state.phase !== 'merging' || event.round !== state.round) return
-  effects.push({ type: 'round-closed', closed: summarise(state, event) })
-  state.base = event.base
+  const fragment = fragmentOf(state, state.round)
+  const delta = { from: fragment.base.weights, codec: state.config.downlink, ...event.merged.delta }
+  const deltas = [...fragment.deltas, delta]
+  const kept = wayTo(deltas, 4 * fragment.base.parameters)
+  const droppedDeltas = deltas.filter((one) => !kept.includes(one)).map(({ hash }) => hash)
+  effects.push({ type: 'round-closed', closed: { ...summarise(state, event), droppedDeltas } })
+  fragment.deltas = kept
+  fragment.base = event.merged.base
+  forgetTheGone(state)
   state.accepted = {}
   state.refusals = {}
   state.extensions = 0
@@ -227,22 +281,47 @@ function merged(state: Machine, event: Extract<RoundEvent, { type: 'merged' }>, 
   if (state.round > state.config.rounds && state.status !== 'ended') state.status = 'completed' // R9
 }
 
-function summarise(state: Machine, event: Extract<RoundEvent, { type: 'merged' }>): ClosedRound {
+/** The newest deltas, as many as are fewer bytes than the snapshot: whoever needs more takes that. */
+function wayTo(deltas: readonly DeltaView[], snapshotBytes: number): DeltaView[] {
+  const way = [...deltas]
+  const bytes = () => way.reduce((sum, delta) => sum + delta.bytes, 0)
+  while (bytes() >= snapshotBytes || way.length > LIMITS.deltas) way.shift()
+  return way
+}
+
+/** What was remembered of volunteers who had no part in this round and are not here. */
+function forgetTheGone(state: Machine): void {
+  const here = new Set(state.present)
+  for (const { volunteer } of Object.values(state.leases)) here.add(volunteer)
+  for (const { volunteer } of Object.values(state.accepted)) here.add(volunteer)
+  for (const volunteer of Object.keys(state.paces)) if (!here.has(volunteer)) delete state.paces[volunteer]
+  for (const [volunteer, { round }] of Object.entries(state.replicas)) {
+    if (round < state.round) delete state.replicas[volunteer] // L9
+  }
+}
+
+function summarise(
+  state: Machine,
+  event: Extract<RoundEvent, { type: 'merged' }>,
+): Omit<ClosedRound, 'droppedDeltas'> {
   const contributions = acceptedInOrder(state)
   const sum = (of: (contribution: AcceptedContribution) => number) =>
     contributions.reduce((total, contribution) => total + of(contribution), 0)
   const tokens = sum((c) => c.tokens)
   return {
     round: state.round,
+    fragment: fragmentIndex(state.config, state.round),
     replicas: contributions.length,
     tokens,
+    steps: sum((c) => c.steps),
     trainLoss: sum((c) => c.trainLoss * c.tokens) / tokens,
     seconds: (event.now - (state.openedAt ?? event.now)) / 1_000,
     bytesUp: sum((c) => c.bytes),
     outerLearningRate: outerLearningRate(state.config.outerLearningRate, contributions.length),
     closedAt: event.now,
-    before: state.base,
-    after: event.base,
+    before: fragmentOf(state, state.round).base,
+    after: event.merged.base,
+    delta: event.merged.delta,
     leases: contributions.map((c) => c.lease),
   }
 }
@@ -270,23 +349,28 @@ function end(state: Machine, effects: Effect[]): void {
 }
 
 function request(state: Machine, event: Extract<RoundEvent, { type: 'request' }>, effects: Effect[]): void {
-  const { volunteer, id, now } = event
-  const held = leasesOf(state, volunteer)[0]
+  const { volunteer, id, now, after } = event
+  notePace(state, volunteer, event.tokensPerSecond)
+  const round = goesOnAhead(state, volunteer, after) ? state.round + 1 : state.round
+  const held = leasesOf(state, volunteer).find(([, lease]) => lease.round === round)
   if (held && state.status === 'running') {
+    if (held[1].after !== after) held[1].after = null // its replica is not what it was
     effects.push({ type: 'granted', volunteer, id: held[0], lease: held[1] }) // L2
     return
   }
-  const reason = refusalToLease(state, volunteer)
+  const reason = refusalToLease(state, volunteer, round)
   if (reason !== null) {
     effects.push({ type: 'wait', volunteer, reason })
     return
   }
-  const { innerSteps, batchSize } = state.config
-  const taken = take(state.pool, innerSteps * batchSize, state.sequencesPerEpoch) // L4, D3
+  const steps = leaseSteps(state, { volunteer, round, now }) // L8
+  const taken = take(state.pool, steps * state.config.batchSize, state.sequencesPerEpoch) // L4, D3
   state.pool = taken.pool
   const lease: OpenLease = {
     volunteer,
-    steps: innerSteps,
+    round,
+    after,
+    steps,
     ranges: taken.ranges,
     issuedAt: now,
     orphanedAt: null,
@@ -295,16 +379,31 @@ function request(state: Machine, event: Extract<RoundEvent, { type: 'request' }>
   effects.push({ type: 'granted', volunteer, id, lease })
 }
 
-/** Why this volunteer gets no lease now; null when it may have one. */
-function refusalToLease(state: Machine, volunteer: string): WaitReason | null {
+/** [L10] Whether this round's lease is trained and only its bytes are still to come, or in. */
+function goesOnAhead(state: Machine, volunteer: string, after: string | null): boolean {
+  if (!state.config.overlap || after === null) return false
+  const lease = state.leases[after]
+  const trained = lease?.volunteer === volunteer && lease.round === state.round
+  return trained || state.accepted[after]?.volunteer === volunteer
+}
+
+/** Why this volunteer gets no lease of that round now; null when it may have one. */
+function refusalToLease(state: Machine, volunteer: string, round: number): WaitReason | null {
   if (state.status === 'ready') return 'not-started'
   if (state.status !== 'running') return state.status
-  if (Object.values(state.accepted).some((c) => c.volunteer === volunteer)) return 'contributed' // L3
-  if (state.phase === 'merging') return 'merging'
-  if (state.phase === 'gathering' || !state.present.includes(volunteer)) return 'gathering'
+  const ahead = round > state.round
+  if (ahead && round > state.config.rounds) return 'contributed'
+  const accepted = ahead ? [] : Object.values(state.accepted)
+  if (accepted.some((c) => c.volunteer === volunteer)) return 'contributed' // L3
+  if (!ahead && state.phase === 'merging') return 'merging'
+  if ((!ahead && state.phase === 'gathering') || !state.present.includes(volunteer)) return 'gathering'
   if ((state.refusals[volunteer] ?? 0) >= LIMITS.refusalsPerRound) return 'set-aside' // L6
-  const taken = Object.keys(state.leases).length + Object.keys(state.accepted).length
-  return taken < state.config.replicas ? null : 'round-full' // L1
+  return leasesIn(state, round).length + accepted.length < state.config.replicas ? null : 'round-full' // L1
+}
+
+function notePace(state: Machine, volunteer: string, tokensPerSecond: number | null): void {
+  if (tokensPerSecond === null || tokensPerSecond <= 0) return
+  state.paces[volunteer] = { tokensPerSecond, missed: state.paces[volunteer]?.missed ?? 0 }
 }
 
 function contribute(
@@ -315,27 +414,59 @@ function contribute(
   const { lease: id, volunteer, content } = event
   const lease = state.leases[id]
   if (state.accepted[id]?.hash === content.hash) return // the same bytes again: already counted
-  if (!lease) {
-    effects.push({ type: 'refused', lease: id, volunteer, reason: 'stale', hash: content.hash }) // R7
-    return
-  }
-  if (content.steps > lease.steps) {
-    refuse(state, { ...event, reason: 'bad-steps', hash: content.hash }, effects)
+  const reason = faultOf(state, lease, content)
+  if (!lease || reason !== null) {
+    refuse(state, { ...event, reason: reason ?? 'stale', hash: content.hash }, effects)
     return
   }
   const [, unused] = splitRanges(lease.ranges, content.steps * state.config.batchSize) // D2
   state.pool = giveBack(state.pool, unused)
   delete state.leases[id]
-  const contribution = { volunteer, tokens: tokensOf(state, content.steps), ...content }
+  const tokens = tokensOf(state, content.steps)
+  const contribution = { volunteer, tokens, weight: takeWeight(state, id, lease, content.steps), ...content }
   state.accepted[id] = contribution
+  const pace = state.paces[volunteer]
+  if (pace) pace.missed = 0
   effects.push(
     { type: 'accepted', lease: id, contribution },
     { type: 'lease-ended', lease: id, end: 'accepted' },
   )
 }
 
+function faultOf(state: Machine, lease: OpenLease | undefined, content: Content): RejectionReason | null {
+  if (!lease) return 'stale' // R7
+  if (lease.round > state.round) return 'early' // L10
+  return content.steps > lease.steps ? 'bad-steps' : null
+}
+
+/** [L9] The contribution's weight; what it has trained counts for the other fragments later. */
+function takeWeight(state: Machine, id: string, lease: OpenLease, steps: number): number {
+  const { volunteer, round } = lease
+  const tokens = tokensOf(state, steps)
+  const rates = ratesOf(state.config, round, steps)
+  const untold = untoldOf(state, lease).map((u) => ({ tokens: u.tokens + tokens, rates: u.rates + rates }))
+  const index = fragmentIndex(state.config, round)
+  const weight = untold[index]?.tokens ?? tokens
+  untold[index] = { tokens: 0, rates: 0 }
+  state.replicas[volunteer] = { lease: id, round, untold }
+  return weight
+}
+
+/**
+ * [L9] By fragment: what the replica of this lease had trained on top of the global weights when the lease began. Nothing,
+ * unless it went on from an accepted contribution to the round before.
+ */
+export function untoldOf(
+  { replicas, config }: Machine,
+  { volunteer, round, after }: Pick<OpenLease, 'volunteer' | 'round' | 'after'>,
+): Untold[] {
+  const replica = replicas[volunteer]
+  if (replica && replica.lease === after && replica.round === round - 1) return replica.untold
+  return Array.from({ length: config.fragments }, () => ({ tokens: 0, rates: 0 }))
+}
+
 /** Faults of the way rather than of the work: the same bytes may be sent again. */
-const TRANSPORT_FAULTS: readonly RejectionReason[] = ['wrong-length', 'hash-mismatch']
+const TRANSPORT_FAULTS: readonly RejectionReason[] = ['wrong-length', 'hash-mismatch', 'early']
 
 function refuse(
   state: Machine,
@@ -357,6 +488,10 @@ function depart(state: Machine, volunteer: string): void {
   state.present = state.present.filter((present) => present !== volunteer)
 }
 
+/** The open leases of a round: of this one, or of the next. */
+const leasesIn = (state: Machine, round: number): [string, OpenLease][] =>
+  Object.entries(state.leases).filter(([, lease]) => lease.round === round)
+
 const leasesOf = (state: Machine, volunteer: string): [string, OpenLease][] =>
   Object.entries(state.leases).filter(([, lease]) => lease.volunteer === volunteer)
 
@@ -366,8 +501,10 @@ function endLeasesOf(state: Machine, volunteer: string, how: LeaseEnd, effects: 
 
 /** Ends a lease without a contribution: its data goes back. */
 function endLease(state: Machine, id: string, how: LeaseEnd, effects: Effect[]): void {
-  const ranges: DataRange[] = state.leases[id]?.ranges ?? []
+  const lease = state.leases[id]
+  const ranges: DataRange[] = lease?.ranges ?? []
   state.pool = giveBack(state.pool, ranges)
+  if (lease && state.replicas[lease.volunteer]?.lease === lease.after) delete state.replicas[lease.volunteer] // L9
   delete state.leases[id]
   effects.push({ type: 'lease-ended', lease: id, end: how })
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import {
   dataRangeSchema,
+  deltaViewSchema,
   hashSchema,
   idSchema,
   ROUND_PHASES,
@@ -13,6 +14,10 @@ const count = z.number().int().nonnegative()
 
 const openLeaseSchema = z.strictObject({
   volunteer: idSchema,
+  /** The round that its contribution is for: the one under way, or the one after it. */
+  round: z.number().int().positive(),
+  /** The lease whose end its replica went on from; null when it began at the global weights. */
+  after: idSchema.nullable(),
   steps: z.number().int().positive(),
   ranges: z.array(dataRangeSchema),
   issuedAt: count,
@@ -24,13 +29,65 @@ export type OpenLease = z.infer<typeof openLeaseSchema>
 const acceptedSchema = z.strictObject({
   volunteer: idSchema,
   steps: z.number().int().positive(),
+  /** Of its own lease. */
   tokens: z.number().int().positive(),
+  /** Tokens since its replica last began at this fragment's global weights: its weight in the mean. */
+  weight: z.number().int().positive(),
   /** SHA-256 of the contribution's bytes. */
   hash: hashSchema,
   bytes: count,
   trainLoss: z.number(),
 })
 export type AcceptedContribution = z.infer<typeof acceptedSchema>
+
+/** One fragment of the global model as it stands. */
+export const fragmentBaseSchema = z.strictObject({
+  parameters: z.number().int().positive(),
+  /** Public blob, f32: θ̂, what every volunteer holds. */
+  weights: hashSchema,
+  /**
+   * Vault blob, f32: θ, exact; the rounding of the downlink is fed back through the difference. Null: equal to
+   * `weights`.
+   */
+  exact: hashSchema.nullable(),
+  /** Vault blob, f32; null before the first outer step: all zeros. */
+  velocity: hashSchema.nullable(),
+  /** Largest magnitude among `weights`. */
+  largest: z.number(),
+})
+export type FragmentBase = z.infer<typeof fragmentBaseSchema>
+
+const fragmentSchema = z.strictObject({
+  base: fragmentBaseSchema,
+  /** How to come from older weights to these; the newest last. */
+  deltas: z.array(deltaViewSchema),
+})
+export type Fragment = z.infer<typeof fragmentSchema>
+
+/** What a volunteer's replica has trained on top of a fragment's global weights. */
+const untoldSchema = z.strictObject({
+  tokens: count,
+  /** Sum of the inner learning rates of those steps. */
+  rates: z.number().nonnegative(),
+})
+export type Untold = z.infer<typeof untoldSchema>
+
+const replicaSchema = z.strictObject({
+  /** Its last accepted lease, and that one's round. */
+  lease: idSchema,
+  round: z.number().int().positive(),
+  /** By fragment: trained, accepted with another fragment, not yet contributed here. */
+  untold: z.array(untoldSchema),
+})
+export type ReplicaRecord = z.infer<typeof replicaSchema>
+
+const paceSchema = z.strictObject({
+  /** As last reported, in inner steps alone. */
+  tokensPerSecond: z.number().nonnegative(),
+  /** Leases in a row that it did not bring back in time. */
+  missed: count,
+})
+export type Pace = z.infer<typeof paceSchema>
 
 export const machineSchema = z.strictObject({
   run: idSchema,
@@ -42,13 +99,7 @@ export const machineSchema = z.strictObject({
   phase: z.enum(ROUND_PHASES),
   /** The round under way, from 1. */
   round: z.number().int().positive(),
-  base: z.strictObject({
-    weights: hashSchema,
-    /** Null before the first outer step: all zeros. */
-    velocity: hashSchema.nullable(),
-    /** Largest magnitude among the weights, for the bound on contributions. */
-    largest: z.number(),
-  }),
+  fragments: z.array(fragmentSchema).min(1),
   /** When training of this round opened; null while gathering. Unix milliseconds, as all times. */
   openedAt: count.nullable(),
   deadlineAt: count.nullable(),
@@ -60,6 +111,8 @@ export const machineSchema = z.strictObject({
   accepted: z.record(idSchema, acceptedSchema),
   /** Refusals of this round by volunteer. */
   refusals: z.record(idSchema, count),
+  replicas: z.record(idSchema, replicaSchema),
+  paces: z.record(idSchema, paceSchema),
   /** Volunteers connected and willing; nobody after a restart. */
   present: z.array(idSchema),
 })
@@ -68,21 +121,21 @@ export type Machine = z.infer<typeof machineSchema>
 export interface Prepared {
   readonly run: string
   readonly config: Machine['config']
-  readonly parameters: number
   readonly sequenceLength: number
   readonly sequencesPerEpoch: number
-  readonly weights: string
-  readonly largest: number
+  /** The untrained weights. */
+  readonly fragments: readonly FragmentBase[]
 }
 
 /** A run whose corpus and first weights are there, waiting for the operator's start. */
-export function freshMachine({ weights, largest, ...prepared }: Prepared): Machine {
+export function freshMachine({ fragments, ...prepared }: Prepared): Machine {
   return {
     ...prepared,
+    parameters: fragments.reduce((sum, base) => sum + base.parameters, 0),
     status: 'ready',
     phase: 'gathering',
     round: 1,
-    base: { weights, velocity: null, largest },
+    fragments: fragments.map((base) => ({ base, deltas: [] })),
     openedAt: null,
     deadlineAt: null,
     remaining: null,
@@ -91,6 +144,8 @@ export function freshMachine({ weights, largest, ...prepared }: Prepared): Machi
     leases: {},
     accepted: {},
     refusals: {},
+    replicas: {},
+    paces: {},
     present: [],
   }
 }

@@ -5,13 +5,20 @@
  */
 import type { Readable } from 'node:stream'
 import { CODECS } from '../../shared/codec/codec.ts'
-import { travelBound } from '../../shared/diloco/bound.ts'
-import { innerLearningRate } from '../../shared/engine/schedule.ts'
+import { contributionBound, travelBound } from '../../shared/diloco/bound.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { Receipt, RejectionReason } from '../../shared/protocol/run.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import type { Clock, RoundDriver } from '../rounds/driver.ts'
-import type { Effect } from '../rounds/machine.ts'
+import { type Effect, untoldOf } from '../rounds/machine.ts'
+import {
+  fragmentIndex,
+  fragmentOf,
+  MOST_ROUNDS,
+  ratesOf,
+  roundSteps,
+  totalSteps,
+} from '../rounds/schedule.ts'
 import type { Machine, OpenLease } from '../rounds/state.ts'
 import type { MetadataStore } from '../store/metadata.ts'
 import type { Partials, Received } from '../store/partials.ts'
@@ -52,8 +59,8 @@ export class IncompleteError extends PotluckError {
 }
 
 /** Exact length of a lease's encoded contribution. */
-export const contributionBytes = (machine: Machine, _lease: OpenLease): number =>
-  CODECS.f16.byteLength(machine.parameters)
+export const contributionBytes = (machine: Machine, { round }: Pick<OpenLease, 'round'>): number =>
+  CODECS[machine.config.codec].byteLength(fragmentOf(machine, round).base.parameters)
 
 /** How much of an open lease's contribution has come; for any other lease the receipt that its upload would get. */
 export async function uploadState(
@@ -132,13 +139,16 @@ async function storeAndCheck(
 ): Promise<RejectionReason | 'discarded' | null> {
   const { sha256, steps, offset, length, body } = upload
   if (steps > lease.steps) return 'bad-steps'
+  if (lease.round > machine.round) return 'early'
   const bytes = contributionBytes(machine, lease)
   if (length !== null && offset + length !== bytes) return 'wrong-length'
   const piece = { lease: upload.lease, hash: sha256, bytes, offset }
   const received = await partials.receive(body, piece)
   const fault = faultOf(received)
   if (fault !== null) return fault
-  return aggregator.check({ hash: sha256, parameters: machine.parameters, bound: boundOf(machine, steps) })
+  const { parameters } = fragmentOf(machine, lease.round).base
+  const { codec } = machine.config
+  return aggregator.check({ hash: sha256, parameters, codec, bound: boundOf(machine, lease, steps) })
 }
 
 /** Null when the contribution is stored. @throws IncompleteError when more has to come. */
@@ -175,14 +185,20 @@ function cutOff(why: keyof typeof CUTS, committed: number): IncompleteError {
   return new IncompleteError('upload-cut', message, status, committed)
 }
 
-/** The furthest that these inner steps of the recipe can move a parameter of this base. */
-export function boundOf({ config, round, base }: Machine, steps: number): number {
-  const total = config.rounds * config.innerSteps
-  const first = (round - 1) * config.innerSteps
-  const rates = Array.from({ length: steps }, (_, i) =>
-    innerLearningRate(first + i, total, config.innerLearningRate),
-  )
-  return travelBound(rates, 1 / total, base.largest)
+/** The largest value that an honest contribution of so many steps of this lease can hold. */
+export function boundOf(
+  machine: Machine,
+  lease: Pick<OpenLease, 'volunteer' | 'round' | 'after'>,
+  steps: number,
+): number {
+  const { config } = machine
+  const { base } = fragmentOf(machine, lease.round)
+  const before = untoldOf(machine, lease)[fragmentIndex(config, lease.round)]?.rates ?? 0
+  const decay = 1 / totalSteps(config)
+  const travel = travelBound(before + ratesOf(config, lease.round, steps), decay, base.largest)
+  const mostSteps = MOST_ROUNDS * roundSteps(config) * config.fragments
+  const longest = travelBound(mostSteps * config.innerLearningRate, decay, base.largest)
+  return contributionBound(config.codec, travel, config.errorFeedback === 0 ? 0 : longest)
 }
 
 function receiptOf(effects: readonly Effect[], round: number, lease: string): Receipt | null {

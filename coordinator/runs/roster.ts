@@ -14,6 +14,10 @@ export interface Live {
   device: string
   tokensPerSecond: number | null
   step: number | null
+  /** As the tab counts them, over its visit. */
+  utilisation: number | null
+  bytesUp: number | null
+  bytesDown: number | null
 }
 
 export class Roster {
@@ -26,7 +30,8 @@ export class Roster {
       return known
     }
     const nothing = { backend: null, device: '', tokensPerSecond: null, step: null }
-    const live: Live = { id, name, sockets: 1, willing: false, state: 'watching', ...nothing }
+    const uncounted = { utilisation: null, bytesUp: null, bytesDown: null }
+    const live: Live = { id, name, sockets: 1, willing: false, state: 'watching', ...nothing, ...uncounted }
     this.#live.set(id, live)
     return live
   }

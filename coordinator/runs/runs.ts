@@ -2,24 +2,25 @@
  * The run's life: created, prepared (corpus and first weights), driven round by round, evaluated, shown. Wires the
  * round driver to the stores and threads. One run at a time; the latest one is the one volunteers see.
  */
-import { CODECS } from '../../shared/codec/codec.ts'
 import { sequencesInEpoch } from '../../shared/corpus/epoch.ts'
 import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
 import { type ModelConfig, PRESETS } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import type { AdminView, RunAction } from '../../shared/protocol/admin.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
-import type { LeaseAnswer } from '../../shared/protocol/messages.ts'
+import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import { prepareCorpus } from '../corpus/prepare.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
 import { type Clock, RoundDriver } from '../rounds/driver.ts'
-import type { ClosedRound, Effect, Merge } from '../rounds/machine.ts'
+import type { ClosedRound, Effect } from '../rounds/machine.ts'
+import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import type { Commit, MetadataStore, RunRecord } from '../store/metadata.ts'
+import { contributionBytes } from './contribution.ts'
 import { Problems } from './problems.ts'
 import { pruneRound } from './prune.ts'
 import { Roster } from './roster.ts'
@@ -136,17 +137,21 @@ export class Runs {
   // What volunteers do; `driver` is null while there is no prepared run.
 
   async presence(volunteer: string, type: 'join' | 'leave' | 'disconnect' | 'remove'): Promise<void> {
-    await this.#driver?.dispatch({ type, volunteer, now: this.#parts.clock.now() })
+    const now = this.#parts.clock.now()
+    const tokensPerSecond = this.roster.get(volunteer)?.tokensPerSecond ?? null
+    const event = type === 'join' ? { type, tokensPerSecond } : { type }
+    await this.#driver?.dispatch({ ...event, volunteer, now })
     this.#changed()
   }
 
-  async request(volunteer: string, run: string): Promise<LeaseAnswer> {
+  async request(volunteer: string, { run, after, tokensPerSecond }: LeaseRequest): Promise<LeaseAnswer> {
     const status = this.view()?.status
     if (!this.#driver || this.#record?.id !== run) {
       return { wait: status === 'failed' ? 'failed' : status === 'preparing' ? 'preparing' : 'no-run' }
     }
-    const event = { type: 'request', volunteer, id: newId(), now: this.#parts.clock.now() } as const
-    const effects = await this.#driver.dispatch(event)
+    const now = this.#parts.clock.now()
+    const asked = { volunteer, id: newId(), after, tokensPerSecond, now }
+    const effects = await this.#driver.dispatch({ type: 'request', ...asked })
     for (const effect of effects) {
       if (effect.type === 'wait') return { wait: effect.reason }
       if (effect.type === 'granted')
@@ -194,15 +199,8 @@ export class Runs {
       const request = { blobDirectory, vocabSize, sequenceLength, seed: config.seed }
       const { manifestHash } = await prepareCorpus(request, this.#stop.signal)
       const manifest = manifestFromBytes(await blobs.get(manifestHash))
-      const { weights, largest } = await aggregator.initial(model, config.seed)
-      const prepared = {
-        run: id,
-        config,
-        parameters: parameterCount(model),
-        sequenceLength,
-        weights,
-        largest,
-      }
+      const fragments = await aggregator.initial(model, config.seed, config.fragments)
+      const prepared = { run: id, config, sequenceLength, fragments }
       const machine = freshMachine({ ...prepared, sequencesPerEpoch: sequencesInEpoch(manifest) })
       await store.prepareRun(id, machine, manifestHash)
     } catch (error) {
@@ -230,7 +228,7 @@ export class Runs {
     this.#driver = new RoundDriver(machine, {
       clock,
       commit: (state, effects, now) => this.#commit(state, effects, now),
-      merge: (merge: Merge) => aggregator.merge(merge),
+      merge: (merge) => aggregator.merge(merge),
       changed: () => this.#changed(),
       roundClosed: (closed) => this.#inBackground(this.#afterRound(closed)),
       problem: (code, message) => this.problems.report(code, message),
@@ -245,11 +243,13 @@ export class Runs {
     }
   }
 
-  async #afterRound({ round, after }: ClosedRound): Promise<void> {
+  async #afterRound({ round, droppedDeltas }: ClosedRound): Promise<void> {
     const { store, blobs, vault } = this.#parts
-    const run = this.#record?.id
-    await this.#evaluate(round, after.weights)
-    if (run !== undefined) await pruneRound({ store, blobs, vault, run, round })
+    const { machine } = this
+    if (machine === null) return
+    await this.#evaluate(round, weightsOf(machine))
+    const initialWeights = this.#record?.initialWeights ?? []
+    await pruneRound({ store, blobs, vault, machine, initialWeights, round, droppedDeltas })
   }
 
   /** After a restart: what the last process closed but did not measure. */
@@ -257,10 +257,11 @@ export class Runs {
     const record = this.#record
     if (record?.initialValLoss === null) await this.#evaluate(0, record.initialWeights)
     const last = this.#rounds.at(-1)
-    if (last && last.valLoss === null) await this.#evaluate(last.round, this.machine?.base.weights ?? null)
+    if (last && last.valLoss === null)
+      await this.#evaluate(last.round, this.machine && weightsOf(this.machine))
   }
 
-  async #evaluate(round: number, weights: string | null): Promise<void> {
+  async #evaluate(round: number, weights: readonly string[] | null): Promise<void> {
     const record = this.#record
     if (!record?.manifest || weights === null) return
     const { id, config, manifest } = record
@@ -286,22 +287,24 @@ export class Runs {
     if (record?.id === run) this.#record = record
   }
 
-  #leaseOf(id: string, { steps, ranges }: OpenLease, { config, ...machine }: Machine): Lease {
-    const { innerSteps, batchSize, rounds, innerLearningRate } = config
+  #leaseOf(id: string, lease: OpenLease, machine: Machine): Lease {
+    const { config } = machine
+    const { round, steps, ranges } = lease
     return {
       id,
       run: machine.run,
-      round: machine.round,
-      base: machine.base.weights,
+      round,
+      fragment: fragmentIndex(config, round),
       steps,
-      batchSize,
-      firstStep: (machine.round - 1) * innerSteps,
-      totalSteps: rounds * innerSteps,
-      peakLearningRate: innerLearningRate,
+      batchSize: config.batchSize,
+      firstStep: firstStep(config, round),
+      totalSteps: totalSteps(config),
+      peakLearningRate: config.innerLearningRate,
       ranges,
-      codec: 'f16',
-      bytes: CODECS.f16.byteLength(machine.parameters),
-      deadlineAt: machine.deadlineAt,
+      codec: config.codec,
+      errorFeedback: config.errorFeedback,
+      bytes: contributionBytes(machine, lease),
+      deadlineAt: round === machine.round ? machine.deadlineAt : null,
     }
   }
 
@@ -314,6 +317,8 @@ export class Runs {
   }
 }
 
+const weightsOf = ({ fragments }: Machine): string[] => fragments.map(({ base }) => base.weights)
+
 export const modelOf = (config: RunConfig): ModelConfig => PRESETS[config.preset]
 
 /** The rows that an event's effects stand for. */
@@ -323,9 +328,10 @@ function commitOf(machine: Machine, effects: readonly Effect[], now: number, byt
   const closed = of('round-closed')[0]?.closed
   return {
     machine,
-    granted: of('granted').map(({ id, lease: { volunteer, steps, ranges } }) => ({
+    granted: of('granted').map(({ id, lease: { volunteer, round, steps, ranges } }) => ({
       id,
       volunteer,
+      round,
       steps,
       ranges,
     })),

@@ -1,8 +1,8 @@
 /** The run and the people as pages see them: pure functions from what is remembered to what is shown. */
 import type { ContributionRow, VolunteerRow } from '../../shared/protocol/admin.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
-import type { RoundSummary, RunView } from '../../shared/protocol/run.ts'
-import type { Machine } from '../rounds/state.ts'
+import type { FragmentView, RoundSummary, RunView } from '../../shared/protocol/run.ts'
+import type { Fragment, Machine } from '../rounds/state.ts'
 import type { Credit, RunRecord, VolunteerRecord } from '../store/metadata.ts'
 import { sentenceFor } from './messages.ts'
 import type { Live } from './roster.ts'
@@ -27,12 +27,12 @@ export function runView({ record, machine, ...rest }: Remembered, now: number): 
     deadlineAt: machine?.deadlineAt ?? null,
     extensions: machine?.extensions ?? 0,
     present: machine?.present.length ?? 0,
-    leased: Object.keys(machine?.leases ?? {}).length,
+    leased: Object.values(machine?.leases ?? {}).filter(({ round }) => round === machine?.round).length,
     accepted: Object.keys(machine?.accepted ?? {}).length,
     parameters: rest.parameters,
     tokens: rest.rounds.at(-1)?.totalTokens ?? 0,
     contributors: rest.contributors,
-    weights: machine ? { hash: machine.base.weights, bytes: rest.parameters * 4 } : null,
+    weights: machine ? machine.fragments.map(fragmentView) : null,
     manifest: record.manifest,
     initialValLoss: record.initialValLoss,
     initialBitsPerByte: record.initialBitsPerByte,
@@ -41,6 +41,12 @@ export function runView({ record, machine, ...rest }: Remembered, now: number): 
     now,
   }
 }
+
+const fragmentView = ({ base, deltas }: Fragment): FragmentView => ({
+  hash: base.weights,
+  bytes: 4 * base.parameters,
+  deltas,
+})
 
 /** Every k-th, and always the newest. */
 export function thin<T>(list: readonly T[], most: number): T[] {
@@ -57,7 +63,8 @@ export function volunteerRow(
   credit: Credit | undefined,
   machine: Machine | null,
 ): VolunteerRow {
-  const lease = Object.values(machine?.leases ?? {}).find((open) => open.volunteer === record.id)
+  const leases = Object.values(machine?.leases ?? {}).filter((open) => open.volunteer === record.id)
+  const lease = leases.sort((a, b) => b.round - a.round)[0] // the newest is the one it trains
   return {
     id: record.id,
     name: record.name,
@@ -66,6 +73,9 @@ export function volunteerRow(
     backend: live?.backend ?? record.backend,
     device: live?.device || record.device,
     tokensPerSecond: live?.tokensPerSecond ?? record.tokensPerSecond,
+    utilisation: live?.utilisation ?? null,
+    bytesUp: live?.bytesUp ?? null,
+    bytesDown: live?.bytesDown ?? null,
     step: lease && live ? live.step : null,
     steps: lease?.steps ?? null,
     accepted: credit?.accepted ?? 0,

@@ -16,33 +16,44 @@ const config = defaultRunConfig('nano')
 const machine: Machine = freshMachine({
   run: RUN,
   config,
-  parameters: 10,
   sequenceLength: 64,
   sequencesPerEpoch: 1_000,
-  weights: HASH,
-  largest: 1,
+  fragments: [{ parameters: 10, weights: HASH, exact: null, velocity: null, largest: 1 }],
 })
 const empty: Commit = { machine, granted: [], ended: [], accepted: [], refused: [], closed: null, now: 5 }
-const contribution = { volunteer: 'ann-00001', steps: 2, tokens: 128, hash: HASH, bytes: 24, trainLoss: 6 }
+const contribution = {
+  volunteer: 'ann-00001',
+  steps: 2,
+  tokens: 128,
+  weight: 128,
+  hash: HASH,
+  bytes: 24,
+  trainLoss: 6,
+}
 const grant = (id: string, volunteer = 'ann-00001') => ({
   id,
   volunteer,
+  round: 1,
   steps: 2,
   ranges: [{ epoch: 0, first: 0, count: 16 }],
 })
 const accept = (lease: string) => ({ lease, contribution })
 const close = (leases: string[]): NonNullable<Commit['closed']> => ({
   round: 1,
+  fragment: 0,
   replicas: leases.length,
   tokens: 128 * leases.length,
+  steps: 2 * leases.length,
   trainLoss: 6,
   seconds: 10,
   bytesUp: 24,
   bytesDown: 100,
   outerLearningRate: 0.4,
   closedAt: 9,
-  before: machine.base,
-  after: { weights: AFTER, velocity: AFTER, largest: 1 },
+  before: { parameters: 10, weights: HASH, exact: null, velocity: null, largest: 1 },
+  after: { parameters: 10, weights: AFTER, exact: AFTER, velocity: AFTER, largest: 1 },
+  delta: { hash: HASH, bytes: 12 },
+  droppedDeltas: [],
   leases,
 })
 
@@ -193,7 +204,8 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
       { round: 0, text: 'Fellow citizens' },
       { round: 1, text: 'My friends' },
     ])
-    const stoodOn = { first: true, weightsBefore: HASH, velocityBefore: null, contributions: [HASH] }
+    const before = { weightsBefore: HASH, exactBefore: null, velocityBefore: null }
+    const stoodOn = { fragment: 0, ...before, delta: HASH, contributions: [HASH] }
     expect(await store.roundBlobs(RUN, 1)).toEqual(stoodOn)
     expect(await store.roundBlobs(RUN, 2)).toBeNull()
   })

@@ -16,7 +16,8 @@ export interface RunRecord {
   readonly problem: string | null
   readonly machine: Machine | null
   readonly manifest: string | null
-  readonly initialWeights: string | null
+  /** The untrained fragments' hashes; null while preparing. */
+  readonly initialWeights: string[] | null
   readonly initialValLoss: number | null
   readonly initialBitsPerByte: number | null
   readonly createdAt: number
@@ -67,6 +68,7 @@ export interface Commit {
   readonly granted: {
     readonly id: string
     readonly volunteer: string
+    readonly round: number
     readonly steps: number
     readonly ranges: DataRange[]
   }[]
@@ -88,10 +90,13 @@ export interface Evaluated {
   readonly sample: string
 }
 
+/** What a closed round's outer step was taken from, of its fragment. */
 export interface RoundBlobs {
-  readonly first: boolean
+  readonly fragment: number
   readonly weightsBefore: string
+  readonly exactBefore: string | null
   readonly velocityBefore: string | null
+  readonly delta: string | null
   /** Hashes of its contributions, refused ones included; never one that a later contribution also has. */
   readonly contributions: string[]
 }
@@ -120,7 +125,7 @@ export interface MetadataStore {
   contribution(lease: string): Promise<ContributionRecord | null>
   /** Oldest first. */
   rounds(run: string): Promise<RoundSummary[]>
-  /** What a closed round stood on; null when there is no such round. `first` for the untrained weights. */
+  /** What a closed round stood on; null when there is no such round. */
   roundBlobs(run: string, round: number): Promise<RoundBlobs | null>
   contributors(run: string): Promise<number>
   samples(run: string): Promise<{ round: number; text: string }[]>

@@ -25,6 +25,7 @@ export interface Database {
     config: string
     machine: string | null
     manifest: string | null
+    /** Hashes of the fragments, as JSON. */
     initial_weights: string | null
     initial_val_loss: number | null
     initial_bits_per_byte: number | null
@@ -52,6 +53,8 @@ export interface Database {
     bytes: number
     steps: number
     tokens: number
+    /** In the round's mean, in tokens. */
+    weight: number
     train_loss: number | null
     /** 1 once the round it counts in is committed. */
     merged: number
@@ -60,8 +63,10 @@ export interface Database {
   rounds: {
     run: string
     round: number
+    fragment: number
     replicas: number
     tokens: number
+    steps: number
     train_loss: number
     val_loss: number | null
     bits_per_byte: number | null
@@ -70,9 +75,13 @@ export interface Database {
     bytes_down: number
     outer_learning_rate: number
     weights_before: string
+    exact_before: string | null
     velocity_before: string | null
     weights_after: string
+    exact_after: string | null
     velocity_after: string | null
+    /** Null in rounds from before deltas were published. */
+    delta: string | null
     leases: string
     closed_at: number
   }
@@ -177,4 +186,21 @@ const first: Migration = {
   },
 }
 
-export const migrations: Record<string, Migration> = { '001-first': first }
+/** Rounds of one fragment each, with the exact weights and the published delta beside them. */
+const fragments: Migration = {
+  async up(db: Kysely<unknown>) {
+    const add = async (table: string, column: string, type: 'integer' | 'text') => {
+      const number = type === 'integer'
+      await db.schema
+        .alterTable(table)
+        .addColumn(column, type, (c) => (number ? c.notNull().defaultTo(0) : c))
+        .execute()
+    }
+    await add('contributions', 'weight', 'integer')
+    await add('rounds', 'fragment', 'integer')
+    await add('rounds', 'steps', 'integer')
+    for (const column of ['exact_before', 'exact_after', 'delta']) await add('rounds', column, 'text')
+  },
+}
+
+export const migrations: Record<string, Migration> = { '001-first': first, '002-fragments': fragments }

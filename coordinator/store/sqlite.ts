@@ -4,9 +4,10 @@
  */
 import SQLite from 'better-sqlite3'
 import { Kysely, Migrator, SqliteDialect, sql, type Transaction } from 'kysely'
+import { z } from 'zod'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
-import { runConfigSchema } from '../../shared/protocol/run.ts'
+import { hashSchema, runConfigSchema } from '../../shared/protocol/run.ts'
 import { machineSchema } from '../rounds/state.ts'
 import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
 import { type Database, migrations } from './schema.ts'
@@ -145,7 +146,11 @@ const runs = (db: Kysely<Database>) =>
       await db.updateTable('runs').set({ status: 'failed', problem }).where('id', '=', run).execute()
     },
     async prepareRun(run, machine, manifest) {
-      const prepared = { machine: JSON.stringify(machine), manifest, initial_weights: machine.base.weights }
+      const prepared = {
+        machine: JSON.stringify(machine),
+        manifest,
+        initial_weights: JSON.stringify(machine.fragments.map(({ base }) => base.weights)),
+      }
       await db
         .updateTable('runs')
         .set({ status: 'prepared', ...prepared })
@@ -185,6 +190,12 @@ function fromJson(text: string): unknown {
   }
 }
 
+/** Runs from before there were fragments have a bare hash. */
+const hashesOf = (text: string): string[] => {
+  const hashes = z.array(hashSchema).safeParse(fromJson(text))
+  return hashes.success ? hashes.data : [text]
+}
+
 function runOf(row: Database['runs']): RunRecord {
   const config = runConfigSchema.safeParse(fromJson(row.config))
   const machine = row.machine === null ? null : machineSchema.safeParse(fromJson(row.machine))
@@ -203,7 +214,7 @@ function runOf(row: Database['runs']): RunRecord {
     problem: row.problem,
     machine: machine?.data ?? null,
     manifest: row.manifest,
-    initialWeights: row.initial_weights,
+    initialWeights: row.initial_weights === null ? null : hashesOf(row.initial_weights),
     initialValLoss: row.initial_val_loss,
     initialBitsPerByte: row.initial_bits_per_byte,
     createdAt: row.created_at,
@@ -238,6 +249,7 @@ const history = (db: Kysely<Database>) =>
           round: row.round,
           replicas: row.replicas,
           tokens: row.tokens,
+          steps: row.steps,
           totalTokens,
           trainLoss: row.train_loss,
           valLoss: row.val_loss,
@@ -252,7 +264,8 @@ const history = (db: Kysely<Database>) =>
     },
     async roundBlobs(run, round) {
       const here = db.selectFrom('rounds').where('run', '=', run).where('round', '=', round)
-      const row = await here.select(['weights_before', 'velocity_before']).executeTakeFirst()
+      const columns = ['fragment', 'weights_before', 'exact_before', 'velocity_before', 'delta'] as const
+      const row = await here.select(columns).executeTakeFirst()
       if (!row) return null
       const of = db
         .selectFrom('contributions')
@@ -265,9 +278,11 @@ const history = (db: Kysely<Database>) =>
         .distinct()
         .execute()
       return {
-        first: round === 1,
+        fragment: row.fragment,
         weightsBefore: row.weights_before,
+        exactBefore: row.exact_before,
         velocityBefore: row.velocity_before,
+        delta: row.delta,
         contributions: hashes.flatMap(({ hash }) => hash ?? []),
       }
     },
@@ -306,7 +321,6 @@ async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
     const row = {
       ...lease,
       run,
-      round: machine.round,
       ranges: JSON.stringify(ranges),
       issued_at: now,
       ended: null,
@@ -322,11 +336,11 @@ async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
   }
   const common = { run, merged: 0, at: now }
   for (const { lease, contribution } of commit.accepted) {
-    const { trainLoss, volunteer, steps, tokens, hash, bytes } = contribution
+    const { trainLoss, ...rest } = contribution
     const accepted = { result: 'accepted' as const, reason: null, round: machine.round }
     await t
       .insertInto('contributions')
-      .values({ ...common, ...accepted, lease, volunteer, steps, tokens, hash, bytes, train_loss: trainLoss })
+      .values({ ...common, ...accepted, lease, ...rest, train_loss: trainLoss })
       .execute()
   }
   for (const refusal of commit.refused) await insertRefusal(t, refusal, commit)
@@ -339,7 +353,7 @@ async function insertRefusal(
   { machine, now }: Commit,
 ): Promise<void> {
   const known = await t.selectFrom('leases').select('round').where('id', '=', lease).executeTakeFirst()
-  const nothing = { steps: 0, tokens: 0, bytes: 0, train_loss: null, merged: 0 }
+  const nothing = { steps: 0, tokens: 0, weight: 0, bytes: 0, train_loss: null, merged: 0 }
   const round = known?.round ?? machine.round
   const refused = {
     run: machine.run,
@@ -373,8 +387,10 @@ async function writeRound(
     .values({
       run,
       round: closed.round,
+      fragment: closed.fragment,
       replicas: closed.replicas,
       tokens: closed.tokens,
+      steps: closed.steps,
       train_loss: closed.trainLoss,
       val_loss: null,
       bits_per_byte: null,
@@ -383,9 +399,12 @@ async function writeRound(
       bytes_down: closed.bytesDown,
       outer_learning_rate: closed.outerLearningRate,
       weights_before: closed.before.weights,
+      exact_before: closed.before.exact,
       velocity_before: closed.before.velocity,
       weights_after: closed.after.weights,
+      exact_after: closed.after.exact,
       velocity_after: closed.after.velocity,
+      delta: closed.delta.hash,
       leases: JSON.stringify(closed.leases),
       closed_at: closed.closedAt,
     })

@@ -89,7 +89,7 @@ async function measureMerges({ codec, inputs, folders, hashes, base }: Case, row
     merge(aggregator, from, codec, hashes.slice(0, contributions))
   try {
     if (inputs === 'seals') {
-      for (const hash of hashes) await aggregator.checkContribution({ hash, parameters, codec, bound: 1 })
+      for (const hash of hashes) await aggregator.check({ hash, parameters, codec, bound: 1 })
     }
     const second = await mergeOf(base, 4) // warm, and a base with momentum
     for (const contributions of CONTRIBUTIONS) {
@@ -154,7 +154,7 @@ async function merge(
 ): Promise<FragmentBase> {
   const contributions = hashes.map((hash, n) => ({ lease: `lease-${n}`, hash, weight: 100_000 + n }))
   const step = { learningRate: 0.7, momentum: 0.9 }
-  const merged = await aggregator.mergeFragment({ base, codec, downlink: codec, ...step, contributions })
+  const merged = await aggregator.merge({ base, codec, downlink: codec, ...step, contributions })
   return merged.base
 }
 

@@ -7,19 +7,17 @@ import type { CodecName } from '../codec/codec.ts'
  * contribution beyond the sum of these bounds was not made by the recipe.
  */
 const ADAM_STEP = 2.345
-/** Room for f16 rounding of the sent values and for ε. */
+/** Room for f32 rounding and for ε. */
 const SLACK = 1.01
 
-/** Inclusive bound on max|Δ| for steps with these learning rates, decay λ and largest |θ|. */
-export function travelBound(
-  learningRates: readonly number[],
-  decay: number,
-  largestParameter: number,
-): number {
-  const travelled = learningRates.reduce((sum, rate) => sum + rate, 0) * ADAM_STEP
-  const reach = largestParameter + travelled
-  const decayed = learningRates.reduce((sum, rate) => sum + rate, 0) * decay * reach
-  return SLACK * (travelled + decayed)
+/**
+ * Inclusive bound on max|Δ| for inner steps whose learning rates add up to `rates`, with decay λ and largest |θ| of the
+ * global weights. A replica that goes on while its bytes travel is ahead of those by as many steps again.
+ */
+export function travelBound(rates: number, decay: number, largestParameter: number): number {
+  const travelled = rates * ADAM_STEP
+  const reach = largestParameter + 2 * travelled
+  return SLACK * (travelled + rates * decay * reach)
 }
 
 /**
@@ -45,9 +43,13 @@ const SPARSE_REACH = 320
 const SCALE_ROUNDING = 1 + 2 ** -10
 const SMALLEST_SCALE = 2 ** -24
 
-/** Inclusive bound on every decoded magnitude of an honest contribution whose |Δ| is at most `travel`. */
-export function contributionBound(codec: CodecName, travel: number): number {
+/**
+ * Inclusive bound on every decoded magnitude of an honest contribution whose |Δ| is at most `travel`, of a replica whose
+ * |Δ| was never more than `longest`: what error feedback adds is a part of what came before.
+ */
+export function contributionBound(codec: CodecName, travel: number, longest: number = travel): number {
   if (codec === 'f32') return travel
-  const reach = codec === 'sparse' ? SPARSE_REACH : 1 / (1 - ONE_ERROR[codec])
-  return travel * reach * SCALE_ROUNDING + 2 * SMALLEST_SCALE
+  const residual =
+    codec === 'sparse' ? SPARSE_REACH * longest : (ONE_ERROR[codec] * longest) / (1 - ONE_ERROR[codec])
+  return (travel + residual) * SCALE_ROUNDING + 2 * SMALLEST_SCALE
 }

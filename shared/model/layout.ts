@@ -77,6 +77,31 @@ export function fragments(config: ModelConfig, count: number): ParameterRange[][
   return all
 }
 
+/** The ranges' elements one after another: a view when they are one range, else a copy. */
+export function gathered(
+  values: Float32Array<ArrayBuffer>,
+  ranges: readonly ParameterRange[],
+): Float32Array<ArrayBuffer> {
+  const [first] = ranges
+  if (first && ranges.length === 1) return values.subarray(first.offset, first.offset + first.size)
+  const part = new Float32Array(ranges.reduce((sum, { size }) => sum + size, 0))
+  let at = 0
+  for (const { offset, size } of ranges) {
+    part.set(values.subarray(offset, offset + size), at)
+    at += size
+  }
+  return part
+}
+
+/** The inverse of `gathered`, into `values`. */
+export function scatter(part: Float32Array, ranges: readonly ParameterRange[], values: Float32Array): void {
+  let at = 0
+  for (const { offset, size } of ranges) {
+    values.set(part.subarray(at, at + size), offset)
+    at += size
+  }
+}
+
 export function initialOf(entry: ParameterEntry): Initial {
   if (entry.name.endsWith('norm.weight')) return 'ones'
   return /\.(o_proj|down_proj)\.weight$/.test(entry.name) ? 'residual' : 'normal'

@@ -34,6 +34,10 @@ export interface VolunteerRow {
   readonly backend: Backend | null
   readonly device: string
   readonly tokensPerSecond: number | null
+  /** Share of this visit's time in inner steps, and its bytes, as the tab counts them; null when not told. */
+  readonly utilisation: number | null
+  readonly bytesUp: number | null
+  readonly bytesDown: number | null
   /** Of the lease under way: inner steps done and asked. */
   readonly step: number | null
   readonly steps: number | null

@@ -2,11 +2,21 @@
 import type { PresetName } from '../model/config.ts'
 import type { RunConfig } from './run.ts'
 
-const SMALL = { outerLearningRate: 'auto', outerMomentum: 0.9, seed: 'potluck' } as const
+const COMMON = {
+  outerLearningRate: 'auto',
+  outerMomentum: 0.9,
+  seed: 'potluck',
+  fragments: 1,
+  codec: 'int8',
+  downlink: 'int8',
+  errorFeedback: 1,
+  overlap: true,
+  strict: false,
+} as const
 
 /** Sane values for a first run; the larger presets follow the paper's joint fit for four replicas. */
 export function defaultRunConfig(preset: PresetName): RunConfig {
-  const common = { ...SMALL, preset, replicas: 4, quorum: 2 }
+  const common = { ...COMMON, preset, replicas: 4, quorum: 2 }
   switch (preset) {
     case 'nano':
       return {

@@ -16,6 +16,8 @@ export const LIMITS = {
   uploadsPerMinute: 30,
   /** Seconds without a byte after which an upload is cut off; what came of it stays. */
   uploadIdleSeconds: 60,
+  /** Deltas of a fragment that a view lists at most. */
+  deltas: 16,
   /** Login attempts one address may make in a minute. */
   loginsPerMinute: 5,
   /** Bytes of a JSON body of the admin API. */

@@ -11,7 +11,7 @@ import type { ErrorBody } from './errors.ts'
 import { LIMITS } from './limits.ts'
 import { idSchema, leaseSchema, runViewSchema, WAIT_REASONS } from './run.ts'
 
-export const PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
 
 /** What a tab may be doing, as the panel shows it. `watching` has not been asked to contribute. */
 export const VOLUNTEER_STATES = [
@@ -47,9 +47,24 @@ export const stateSchema = z.strictObject({
   step: z.number().int().nonnegative().optional(),
   loss: z.number().optional(),
   tokensPerSecond: z.number().nonnegative().max(1e9).optional(),
+  /** Share of the visit's time, pauses not counted, that went into inner steps. */
+  utilisation: z.number().min(0).max(1).optional(),
+  /** Bytes of contributions sent, and of blobs received, in this visit. */
+  bytesUp: z.number().int().nonnegative().optional(),
+  bytesDown: z.number().int().nonnegative().optional(),
 })
-/** Tab → coordinator, answered: asks for work in the round it sees. */
-export const leaseRequestSchema = z.strictObject({ run: idSchema, round: z.number().int().nonnegative() })
+/** Tab → coordinator, answered: asks for work. */
+export const leaseRequestSchema = z.strictObject({
+  run: idSchema,
+  /**
+   * The lease whose last step left this tab's parameters as they are, on its way or accepted; null when they are the
+   * global weights. With it the next round's lease may be asked for ahead.
+   */
+  after: idSchema.nullable(),
+  /** Speed in inner steps as last measured: leases are sized by it. */
+  tokensPerSecond: z.number().nonnegative().max(1e9),
+})
+export type LeaseRequest = z.infer<typeof leaseRequestSchema>
 /** Tab → coordinator: gives a lease back; its data goes to the pool. */
 export const releaseSchema = z.strictObject({ lease: idSchema })
 

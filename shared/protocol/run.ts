@@ -3,19 +3,34 @@
  * hold. Zod schemas first, types inferred from them.
  */
 import { z } from 'zod'
-import { PRESET_NAMES } from '../model/config.ts'
+import { CODEC_NAMES } from '../codec/codec.ts'
+import { PRESET_NAMES, PRESETS } from '../model/config.ts'
 
 const count = z.number().int().nonnegative()
 export const hashSchema = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in 64 lower-case hex digits')
 export const idSchema = z.string().regex(/^[A-Za-z0-9_-]{8,40}$/, 'an id of 8 to 40 letters, digits, - or _')
+
+/** A sparse downlink would leave newcomers' deltas far behind the snapshot for long. */
+export const DOWNLINK_CODECS = ['f32', 'f16', 'int8', 'int4'] as const
 
 /** What the operator decides when creating a run. */
 export const runConfigSchema = z
   .strictObject({
     name: z.string().trim().min(1).max(60),
     preset: z.enum(PRESET_NAMES),
-    /** H: inner steps a replica takes before it contributes. */
+    /** H: inner steps between two outer steps of the same parameters. A round has H / fragments of them. */
     innerSteps: z.number().int().min(1).max(5_000),
+    /** P: every round brings one of so many fragments of the model together, in turn. 1 is classic DiLoCo. */
+    fragments: z.number().int().min(1).max(48),
+    /** How pseudo-gradients travel up, and the global weights' deltas down. */
+    codec: z.enum(CODEC_NAMES),
+    downlink: z.enum(DOWNLINK_CODECS),
+    /** What a tab keeps of the rounding of the round before: 1 is plain error feedback, 0 is none. */
+    errorFeedback: z.number().min(0).max(1),
+    /** Tabs train on while their bytes travel. */
+    overlap: z.boolean(),
+    /** As in the paper: H steps for everybody, and a round closes when all replicas are in, however long it takes. */
+    strict: z.boolean(),
     /** Sequences in one inner step of one replica. */
     batchSize: z.number().int().min(1).max(1_024),
     /** M: accepted contributions that close a round. */
@@ -40,6 +55,14 @@ export const runConfigSchema = z
     path: ['quorum'],
     message: 'quorum must not exceed replicas',
   })
+  .refine((config) => config.innerSteps % config.fragments === 0, {
+    path: ['fragments'],
+    message: 'fragments must divide the inner steps',
+  })
+  .refine((config) => config.fragments <= PRESETS[config.preset].layers, {
+    path: ['fragments'],
+    message: 'no more fragments than the model has layers',
+  })
 export type RunConfig = z.infer<typeof runConfigSchema>
 
 /** preparing: corpus and first weights are being made. ended: the operator ended it. failed: `problem` says why. */
@@ -62,6 +85,8 @@ export const roundSummarySchema = z.strictObject({
   replicas: count,
   /** Tokens trained in this round's merged contributions. */
   tokens: count,
+  /** Inner steps of all of them. */
+  steps: count,
   /** Tokens of all rounds so far. */
   totalTokens: count,
   /** Mean cross entropy the replicas saw, weighted by tokens, nats per token. */
@@ -78,6 +103,26 @@ export const roundSummarySchema = z.strictObject({
   closedAt: count,
 })
 export type RoundSummary = z.infer<typeof roundSummarySchema>
+
+/** One step of a fragment's way to its newest snapshot. */
+export const deltaViewSchema = z.strictObject({
+  /** The snapshot that it is added to; the sum is the next entry's `from`, after the last one the fragment's `hash`. */
+  from: hashSchema,
+  hash: hashSchema,
+  bytes: count,
+  codec: z.enum(DOWNLINK_CODECS),
+})
+export type DeltaView = z.infer<typeof deltaViewSchema>
+
+/** A fragment of the global weights, as the coordinator offers it. */
+export const fragmentViewSchema = z.strictObject({
+  /** The snapshot: f32, little endian. */
+  hash: hashSchema,
+  bytes: count,
+  /** The newest last. */
+  deltas: z.array(deltaViewSchema),
+})
+export type FragmentView = z.infer<typeof fragmentViewSchema>
 
 export const runViewSchema = z.strictObject({
   id: idSchema,
@@ -103,8 +148,8 @@ export const runViewSchema = z.strictObject({
   tokens: count,
   /** Volunteers who ever had a contribution accepted in this run. */
   contributors: count,
-  /** Null while preparing. */
-  weights: z.strictObject({ hash: hashSchema, bytes: count }).nullable(),
+  /** The global weights that this round stands on, fragment by fragment; null while preparing. */
+  weights: z.array(fragmentViewSchema).nullable(),
   manifest: hashSchema.nullable(),
   /** Loss of the untrained model. */
   initialValLoss: z.number().nullable(),
@@ -126,13 +171,17 @@ export const dataRangeSchema = z.strictObject({
 })
 export type DataRange = z.infer<typeof dataRangeSchema>
 
-/** The right and duty to train: who holds it takes `steps` inner steps from `base` on the ranges. */
+/**
+ * The right and duty to train: who holds it takes `steps` inner steps on the ranges and contributes one fragment's
+ * pseudo-gradient against the global weights of `round`, which RunView names once that round is open. A lease of the
+ * round after this one is trained on while the bytes of this one travel.
+ */
 export const leaseSchema = z.strictObject({
   id: idSchema,
   run: idSchema,
   round: count,
-  /** Hash of the weights blob the pseudo-gradient is taken against. */
-  base: hashSchema,
+  /** Index of the fragment to contribute. */
+  fragment: count,
   steps: z.number().int().positive(),
   batchSize: z.number().int().positive(),
   /** Global step of the first inner step. */
@@ -141,7 +190,8 @@ export const leaseSchema = z.strictObject({
   peakLearningRate: z.number().positive(),
   /** steps × batchSize sequences in all. */
   ranges: z.array(dataRangeSchema).min(1),
-  codec: z.literal('f16'),
+  codec: z.enum(CODEC_NAMES),
+  errorFeedback: z.number().min(0).max(1),
   /** Exact length of the encoded contribution. */
   bytes: z.number().int().positive(),
   /** Unix milliseconds; null while the run is paused. */
@@ -171,6 +221,7 @@ export const REJECTION_REASONS = [
   'unknown-lease',
   'not-your-lease',
   'stale',
+  'early',
   'duplicate',
   'wrong-length',
   'hash-mismatch',

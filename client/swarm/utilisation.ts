@@ -1,0 +1,51 @@
+/** The share of a visit that went into inner steps: from the first step on, pauses not counted. */
+export class Utilisation {
+  readonly #now: () => number
+  #began: number | null = null
+  /** Milliseconds in inner steps of jobs that have ended. */
+  #busy = 0
+  #paused = 0
+  #pausedAt: number | null = null
+  #job: { readonly at: number; readonly pausedBefore: number } | null = null
+
+  /** `now` in milliseconds. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now
+  }
+
+  jobBegan(): void {
+    this.#began ??= this.#now()
+    this.#job = { at: this.#now(), pausedBefore: this.#pausedSoFar() }
+  }
+
+  /** `seconds`: in inner steps, as the engine counts them. */
+  jobEnded(seconds: number): void {
+    this.#busy += seconds * 1_000
+    this.#job = null
+  }
+
+  paused(): void {
+    this.#pausedAt ??= this.#now()
+  }
+
+  resumed(): void {
+    this.#paused = this.#pausedSoFar()
+    this.#pausedAt = null
+  }
+
+  /** 0 to 1; null before the first step. */
+  get share(): number | null {
+    if (this.#began === null) return null
+    const wall = this.#now() - this.#began - this.#pausedSoFar()
+    return wall <= 0 ? null : Math.min(1, (this.#busy + this.#busyInJob()) / wall)
+  }
+
+  #busyInJob(): number {
+    if (this.#job === null) return 0
+    return this.#now() - this.#job.at - (this.#pausedSoFar() - this.#job.pausedBefore)
+  }
+
+  #pausedSoFar(): number {
+    return this.#paused + (this.#pausedAt === null ? 0 : this.#now() - this.#pausedAt)
+  }
+}

@@ -1,0 +1,75 @@
+/** Which fragment and which global steps a round has, and how many steps a lease should ask for. Pure arithmetic. */
+import { innerLearningRate } from '../../shared/engine/schedule.ts'
+import type { RunConfig } from '../../shared/protocol/run.ts'
+import type { Fragment, Machine } from './state.ts'
+
+/** Inner steps of one round: H of them see every fragment brought together once. */
+export const roundSteps = ({ innerSteps, fragments }: RunConfig): number => innerSteps / fragments
+/** T: inner steps of the whole run. */
+export const totalSteps = (config: RunConfig): number => config.rounds * roundSteps(config)
+/** Global step of a round's first inner step. */
+export const firstStep = (config: RunConfig, round: number): number => (round - 1) * roundSteps(config)
+
+/** The fragments take turns. */
+export const fragmentIndex = (config: RunConfig, round: number): number => (round - 1) % config.fragments
+export const fragmentOf = ({ config, fragments }: Machine, round: number): Fragment =>
+  fragments[fragmentIndex(config, round)] as Fragment // there are config.fragments of them
+
+/** Sum of the inner learning rates of a round's first `steps` steps, whoever takes them. */
+export function ratesOf(config: RunConfig, round: number, steps: number): number {
+  const first = firstStep(config, round)
+  let sum = 0
+  for (let i = 0; i < steps; i++) {
+    sum += innerLearningRate(first + i, totalSteps(config), config.innerLearningRate)
+  }
+  return sum
+}
+
+/** The most a lease asks for, in rounds' steps. */
+export const MOST_ROUNDS = 4
+/** Of the deadline: the rest is for bytes on their way. */
+const SHARE_OF_DEADLINE = 0.85
+/** Whoever comes late in a round still gets so much of one: less is not worth its bytes. */
+const LEAST_SHARE = 0.25
+/** Speeds closer than this to the middle one count as equal: measurements are no better. */
+const SAME_SPEED = 0.1
+
+export interface Sizing {
+  readonly volunteer: string
+  readonly round: number
+  readonly now: number
+}
+
+/**
+ * [L8] Steps with which this volunteer finishes about when the others do: the volunteer of median speed takes a
+ * round's H / P. Of the round under way, only what is left of it.
+ */
+export function leaseSteps(machine: Machine, { volunteer, round, now }: Sizing): number {
+  const { config, openedAt } = machine
+  const usual = roundSteps(config)
+  if (config.strict) return usual
+  const tokensAStep = config.batchSize * machine.sequenceLength
+  const middle = medianSpeed(machine)
+  const own = speedOf(machine, volunteer) ?? middle
+  if (own === null || middle === null || own <= 0 || middle <= 0) return usual
+  const deadline = SHARE_OF_DEADLINE * config.deadlineSeconds
+  const whole = Math.min((usual * tokensAStep) / middle, deadline)
+  const gone = round === machine.round && openedAt !== null ? (now - openedAt) / 1_000 : 0
+  const seconds = Math.max(LEAST_SHARE * whole, whole - Math.max(0, gone))
+  const steps = (seconds * own) / tokensAStep
+  const alike = Math.abs(steps / usual - 1) <= SAME_SPEED
+  return alike ? usual : Math.min(MOST_ROUNDS * usual, Math.max(1, Math.floor(steps)))
+}
+
+/** Tokens a second, halved for every lease in a row that was not brought back in time. */
+function speedOf({ paces }: Machine, volunteer: string): number | null {
+  const pace = paces[volunteer]
+  return pace === undefined ? null : pace.tokensPerSecond / 2 ** Math.min(pace.missed, 4)
+}
+
+/** Of those present; of an even number, the faster of the two in the middle. */
+function medianSpeed(machine: Machine): number | null {
+  const speeds = machine.present.flatMap((volunteer) => speedOf(machine, volunteer) ?? [])
+  speeds.sort((a, b) => a - b)
+  return speeds[Math.floor(speeds.length / 2)] ?? null
+}
