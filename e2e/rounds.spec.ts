@@ -2,7 +2,14 @@
 import { contribute, createRun, expect, press, stateOf, test } from './table.ts'
 
 test('three tabs reach round 3 and the validation loss falls', async ({ browser, page, coordinator }) => {
-  await createRun(page, coordinator, { innerSteps: 40, replicas: 3, quorum: 3, rounds: 3, batchSize: 8 })
+  await createRun(page, coordinator, {
+    innerSteps: 40,
+    replicas: 3,
+    quorum: 3,
+    rounds: 3,
+    batchSize: 8,
+    strict: true,
+  })
   const tabs = [coordinator.url, coordinator.url, coordinator.url].map((url) => contribute(browser, url))
   const pages = await Promise.all(tabs)
   await coordinator.until('three volunteers', (run) => run.present === 3)
@@ -60,6 +67,7 @@ test('the coordinator is killed in mid-round and nothing accepted is lost', asyn
     quorum: 2,
     rounds: 50,
     deadlineSeconds: 600,
+    strict: true,
   })
   const slow = await contribute(browser, coordinator.url)
   const quick = await contribute(browser, coordinator.url)

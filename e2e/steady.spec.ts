@@ -49,7 +49,14 @@ test('an engine that dies twice in a round is replaced by the next backend, and 
   page,
   coordinator,
 }) => {
-  await createRun(page, coordinator, { innerSteps: 40, replicas: 1, quorum: 1, rounds: 1, batchSize: 2 })
+  await createRun(page, coordinator, {
+    innerSteps: 40,
+    replicas: 1,
+    quorum: 1,
+    rounds: 1,
+    batchSize: 2,
+    strict: true,
+  })
   const tab = await (await browser.newContext()).newPage()
   const said = listen(tab)
   await rememberWebGpu(tab)

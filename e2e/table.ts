@@ -17,9 +17,17 @@ export interface Run {
   leased: number
   present: number
   tokens: number
-  weights: { hash: string } | null
+  weights: { hash: string; bytes: number }[] | null
   initialValLoss: number | null
-  history: { round: number; replicas: number; tokens: number; valLoss: number | null }[]
+  history: {
+    round: number
+    replicas: number
+    tokens: number
+    steps: number
+    valLoss: number | null
+    bytesUp: number
+    bytesDown: number
+  }[]
 }
 
 /** One coordinator on one folder; may be killed and started again on the same port. */
@@ -104,6 +112,12 @@ export interface RunForm {
   rounds: number
   deadlineSeconds?: number
   batchSize?: number
+  fragments?: number
+  codec?: string
+  downlink?: string
+  /** Everybody takes H steps: tokens can be counted beforehand. */
+  strict?: boolean
+  overlap?: boolean
 }
 
 /** A person at a computer of their own: one context, one page, the button pressed. */
@@ -132,9 +146,17 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     ['Quorum', form.quorum],
     ['Rounds', form.rounds],
     ['Deadline (seconds)', form.deadlineSeconds ?? 120],
+    ['Fragments (P)', form.fragments ?? 1],
   ]
   for (const [label, value] of fields)
     await page.getByRole('textbox', { name: label, exact: true }).fill(String(value))
+  const choices: [label: string, value: string][] = [
+    ['As in the paper', String(form.strict ?? false)],
+    ['Train while sending', String(form.overlap ?? true)],
+    ['Updates as', form.codec ?? 'int8'],
+    ['Weights as', form.downlink ?? 'int8'],
+  ]
+  for (const [label, value] of choices) await page.getByLabel(label, { exact: true }).selectOption(value)
   await page.getByRole('button', { name: 'Create run' }).click()
   await expect(page.getByTestId('run-status')).toHaveAttribute('data-value', 'ready', { timeout: 60_000 })
 }

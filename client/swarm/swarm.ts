@@ -10,7 +10,7 @@ import { traffic } from '../storage/blobs.ts'
 import { forgetReplicas } from '../storage/replica.ts'
 import { GlobalWeights } from '../storage/weights.ts'
 import { Board } from './board.ts'
-import { chancesOf, obstacleOf } from './chances.ts'
+import { chancesOf, isOver, obstacleOf } from './chances.ts'
 import { Connection } from './connection.ts'
 import { CorpusCache } from './corpusCache.ts'
 import { describeDevice } from './device.ts'
@@ -230,7 +230,7 @@ class Swarm implements SwarmControls {
           const { deadlineAt } = this.view.value.run ?? lease
           this.#progress({ kind: 'training', round, step, steps, tokensPerSecond, loss, deadlineAt })
         },
-        onWaiting: () => this.#progress({ kind: 'ahead', round }),
+        onWaiting: () => this.#showAhead(round),
       })
       const delivery = this.#deliver(lease, turn, replica, signal)
       void blobStore.prune(new Set([...this.#weights.hashes, ...this.#corpus.hashes]))
@@ -240,6 +240,13 @@ class Swarm implements SwarmControls {
     } finally {
       this.#turn = null
     }
+  }
+
+  /** Done before the lease's round begins; or the run stands still. */
+  #showAhead(round: number): void {
+    const { run } = this.view.value
+    const still = run?.status === 'paused'
+    this.#progress(still ? { kind: 'waiting', reason: 'paused' } : { kind: 'ahead', round })
   }
 
   /** The global weights of the lease's round, once that is open and what was sent before is settled. */
@@ -356,8 +363,12 @@ class Swarm implements SwarmControls {
   #heard(run: RunView | null): void {
     const before = this.view.value.run
     this.#board.patch({ run, asOf: Date.now() })
-    const stale = this.#turn && (run?.id !== this.#turn.lease.run || run.round > this.#turn.lease.round)
-    if (stale) this.#turn?.abort.abort('newer-round' satisfies Interruption)
+    const lease = this.#turn?.lease
+    if (lease !== undefined && isOver(lease, run)) {
+      this.#turn?.abort.abort('newer-round' satisfies Interruption)
+    } else if (lease !== undefined && ['ahead', 'waiting'].includes(this.view.value.state.kind)) {
+      this.#showAhead(lease.round)
+    }
     if (chancesOf(run) !== chancesOf(before)) this.#change.ring()
   }
 
