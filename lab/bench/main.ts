@@ -3,6 +3,7 @@ import { measureAggregate } from './aggregate.ts'
 import { measureCodecs } from './codecs.ts'
 import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
+import { measureNetwork } from './network.ts'
 import { measureTab } from './tab.ts'
 
 /** What a suite has measured: a table, and what else there is to say of it. */
@@ -14,6 +15,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   profile: profileEngine,
   aggregate: measureAggregate,
   codecs: measureCodecs,
+  network: measureNetwork,
 }
 
 const [suite = '', ...flags] = process.argv.slice(2)

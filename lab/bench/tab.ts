@@ -36,6 +36,7 @@ async function measureCase({ preset, innerSteps, rounds }: (typeof CASES)[number
     replicas: 1,
     quorum: 1,
     deadlineSeconds: 3_600,
+    strict: true,
   }
   await runs.create(config)
   await until(() => runs.view()?.initialValLoss != null)
