@@ -10,6 +10,7 @@ describe('the configuration', () => {
       tls: null,
       publicUrl: null,
       trustedProxies: 0,
+      metricsToken: null,
       log: 'warn',
     })
   })
@@ -20,6 +21,8 @@ describe('the configuration', () => {
     ['POTLUCK_LOG', 'loud'],
     ['POTLUCK_PUBLIC_URL', 'example.org'],
     ['POTLUCK_TLS_CERT', 'cert.pem'],
+    ['POTLUCK_METRICS_TOKEN', 'too short'],
+    ['POTLUCK_METRICS_TOKEN', 'a space between words'],
     ['POTLUCK_DATTA', '/tmp'],
   ])('refuses %s=%s by name', (name, value) => {
     expect(() => readConfig({ [name]: value })).toThrow(

@@ -18,6 +18,11 @@ const schema = z
     POTLUCK_PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
     /** How many proxies in front may be believed about the client's address. */
     POTLUCK_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(10).default(0),
+    /** Whoever scrapes /metrics has to send it; without one, everybody may. */
+    POTLUCK_METRICS_TOKEN: z
+      .string()
+      .regex(/^[A-Za-z0-9._~+/=-]{16,200}$/, '16 to 200 letters, digits and ._~+/=-')
+      .optional(),
     POTLUCK_LOG: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn'),
   })
   .refine((env) => (env.POTLUCK_TLS_CERT === undefined) === (env.POTLUCK_TLS_KEY === undefined), {
@@ -32,6 +37,7 @@ export interface Config {
   readonly tls: { readonly cert: string; readonly key: string } | null
   readonly publicUrl: string | null
   readonly trustedProxies: number
+  readonly metricsToken: string | null
   readonly log: z.infer<typeof schema>['POTLUCK_LOG']
 }
 
@@ -56,6 +62,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     tls: cert !== undefined && key !== undefined ? { cert, key } : null,
     publicUrl: env.POTLUCK_PUBLIC_URL ?? null,
     trustedProxies: env.POTLUCK_TRUSTED_PROXIES,
+    metricsToken: env.POTLUCK_METRICS_TOKEN ?? null,
     log: env.POTLUCK_LOG,
   }
 }

@@ -15,6 +15,7 @@ import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { startEvaluator } from './evaluate/evaluator.ts'
 import { buildServer } from './http/server.ts'
+import { openMetrics } from './metrics/metrics.ts'
 import { adminNamespace } from './realtime/admin.ts'
 import { Gate } from './realtime/gate.ts'
 import { volunteerNamespace } from './realtime/volunteers.ts'
@@ -49,8 +50,13 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   const partials = await openFilePartials(folders.vault, vault, clock)
   const aggregator = startAggregator(folders)
   const evaluator = startEvaluator(folders.blobs)
-  const runs = new Runs({ store, blobs, blobDirectory: folders.blobs, vault, aggregator, evaluator, clock })
+  const metrics = openMetrics()
+  const runs = new Runs({
+    ...{ store, blobs, blobDirectory: folders.blobs, vault, aggregator, evaluator, clock },
+    observer: metrics.observer,
+  })
   await runs.open()
+  metrics.show(runs)
   const dropEndedParts = () => partials.keepOnly(Object.keys(runs.machine?.leases ?? {}))
   await dropEndedParts()
   const operator = await openOperator(store, clock.now)
@@ -60,6 +66,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
     config,
     runs,
     operator,
+    metrics,
     store,
     blobs,
     blobDirectory: folders.blobs,
@@ -92,6 +99,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
     await partials.close()
     await Promise.all([aggregator.close(), evaluator.close()])
     await store.close()
+    metrics.close()
     await unlock()
   }
 

@@ -7,6 +7,10 @@ export const newSecret = (): string => randomBytes(32).toString('base64url')
 export const newId = (): string => randomBytes(12).toString('hex')
 export const hashSecret = (secret: string): string => createHash('sha256').update(secret).digest('hex')
 
+/** Whether two secrets are equal, in a time that does not tell how far they are. */
+export const sameSecret = (a: string, b: string): boolean =>
+  timingSafeEqual(Buffer.from(hashSecret(a)), Buffer.from(hashSecret(b)))
+
 /** 32 MB and some tens of milliseconds a try (OWASP's scrypt parameters: N = 2^15, r = 8, p = 3). */
 const COST = { N: 2 ** 15, r: 8, p: 3, maxmem: 64 * 1024 * 1024 }
 

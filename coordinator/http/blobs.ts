@@ -1,9 +1,10 @@
 /** GET /blobs/<sha256>: immutable bytes with ranges; anybody may cache them for ever. Needs pages.ts's sendFile. */
 import { resolve } from 'node:path'
-import type { FastifyInstance, onResponseAsyncHookHandler } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { hashSchema } from '../../shared/protocol/run.ts'
+import { countSent } from './counting.ts'
 import { parse } from './parse.ts'
 import type { HttpParts } from './server.ts'
 
@@ -22,10 +23,8 @@ export function blobRoutes(app: FastifyInstance, { blobs, blobDirectory, runs }:
   }
 
   const root = resolve(blobDirectory)
-  const count: onResponseAsyncHookHandler = async (_request, reply) => {
-    runs.countBytesDown(Number(reply.getHeader('content-length') ?? 0))
-  }
-  app.get('/blobs/:hash', { onResponse: count }, async (request, reply) => {
+  const onSend = countSent((bytes) => runs.countBytesDown(bytes))
+  app.get('/blobs/:hash', { onSend }, async (request, reply) => {
     const { hash } = parse(z.strictObject({ hash: hashSchema }), request.params)
     await verify(hash)
     return reply

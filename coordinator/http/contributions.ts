@@ -14,6 +14,7 @@ import { hashSecret } from '../accounts/secrets.ts'
 import { IncompleteError, receiveContribution, uploadState } from '../runs/contribution.ts'
 import { statusOf } from '../runs/messages.ts'
 import type { VolunteerRecord } from '../store/metadata.ts'
+import { countArriving } from './counting.ts'
 import { parse } from './parse.ts'
 import type { HttpParts } from './server.ts'
 
@@ -21,6 +22,7 @@ import type { HttpParts } from './server.ts'
 const DRAINED_BYTES = 512 * 1024 * 1024
 
 export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void {
+  const { observer } = parts.runs
   app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload))
   const limited = (what: string) => {
     const keyGenerator = (request: FastifyRequest) => `${what}/${hashSecret(bearer(request) ?? request.ip)}`
@@ -37,7 +39,8 @@ export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void
     return reply.header(UPLOAD_OFFSET, state.offset).header(UPLOAD_LENGTH, state.bytes).send()
   })
 
-  app.put('/contributions/:lease', limited('upload'), async (request, reply) => {
+  const onRequest = countArriving(observer.arrived)
+  app.put('/contributions/:lease', { ...limited('upload'), onRequest }, async (request, reply) => {
     const body = bodyOf(request)
     try {
       const { lease } = parse(contributionParamsSchema, request.params)
@@ -45,6 +48,7 @@ export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void
       const volunteer = (await authenticate(parts, request)).id
       const upload = { ...query, volunteer, lease, length: lengthOf(request), body }
       const receipt = await receiveContribution(parts, parts.runs.driver, upload)
+      observer.answered(receipt)
       return reply.code(statusOf(receipt)).send(receipt)
     } catch (error) {
       if (error instanceof IncompleteError) sayOffset(reply, error)

@@ -21,6 +21,7 @@ import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import type { Commit, MetadataStore, RunRecord } from '../store/metadata.ts'
 import { contributionBytes } from './contribution.ts'
+import type { RunsObserver } from './observer.ts'
 import { Problems } from './problems.ts'
 import { pruneRound } from './prune.ts'
 import { Roster } from './roster.ts'
@@ -36,6 +37,7 @@ export interface RunParts {
   readonly aggregator: Aggregator
   readonly evaluator: Evaluator
   readonly clock: Clock
+  readonly observer: RunsObserver
 }
 
 const LISTED = 200
@@ -51,6 +53,10 @@ export class Runs {
   #rounds: RoundSummary[] = []
   #samples: { round: number; text: string }[] = []
   #contributors = 0
+  /**
+   * Bytes of blobs sent since the last round closed. Saved with every commit and when the coordinator stops: kill -9
+   * loses what was sent since the last commit.
+   */
   #bytesDown = 0
 
   constructor(parts: RunParts) {
@@ -62,6 +68,7 @@ export class Runs {
   async open(): Promise<void> {
     this.#record = await this.#parts.store.latestRun()
     if (this.#record === null) return
+    this.#bytesDown = this.#record.bytesDown
     await this.#reload(this.#record.id)
     if (this.#record.status === 'preparing') this.#inBackground(this.#prepare(this.#record))
     if (this.#record.machine) {
@@ -74,6 +81,7 @@ export class Runs {
   async close(): Promise<void> {
     this.#stop.abort(new PotluckError('internal', 'The coordinator is stopping.'))
     await this.#driver?.close()
+    await this.#saveBytesDown().catch(() => undefined) // what the last commit saved stands
     this.#listeners.clear()
   }
 
@@ -83,6 +91,15 @@ export class Runs {
 
   get machine(): Machine | null {
     return this.#driver?.machine ?? null
+  }
+
+  /** All merged rounds, oldest first. */
+  get rounds(): readonly RoundSummary[] {
+    return this.#rounds
+  }
+
+  get observer(): RunsObserver {
+    return this.#parts.observer
   }
 
   /** Calls back whenever a view may have changed. */
@@ -97,6 +114,7 @@ export class Runs {
 
   countBytesDown(bytes: number): void {
     this.#bytesDown += bytes
+    this.observer.sent(bytes)
   }
 
   // What the operator does.
@@ -110,6 +128,7 @@ export class Runs {
     const id = newId()
     await this.#parts.store.createRun({ id, config, now: this.#parts.clock.now() })
     this.#driver = null
+    this.#bytesDown = 0
     this.#record = await this.#parts.store.latestRun()
     await this.#reload(id)
     if (this.#record) this.#inBackground(this.#prepare(this.#record))
@@ -236,11 +255,18 @@ export class Runs {
   }
 
   async #commit(machine: Machine, effects: readonly Effect[], now: number): Promise<void> {
-    await this.#parts.store.commit(commitOf(machine, effects, now, this.#bytesDown))
+    const bytesDown = this.#bytesDown
+    const before = this.machine ?? machine
+    await this.#parts.store.commit(commitOf(machine, effects, now, bytesDown))
+    this.observer.committed({ before, after: machine, effects, now })
     if (effects.some((effect) => effect.type === 'round-closed')) {
-      this.#bytesDown = 0
+      this.#bytesDown -= bytesDown // more may have gone out meanwhile
       await this.#reload(machine.run)
     }
+  }
+
+  async #saveBytesDown(): Promise<void> {
+    if (this.machine) await this.#commit(this.machine, [], this.#parts.clock.now())
   }
 
   async #afterRound({ round, droppedDeltas }: ClosedRound): Promise<void> {
@@ -267,8 +293,10 @@ export class Runs {
     const { id, config, manifest } = record
     const task = { config: modelOf(config), weights, manifest, seed: config.seed }
     try {
+      const begun = this.#parts.clock.now()
       const evaluated = await this.#parts.evaluator.evaluate(task)
       if (this.#stop.signal.aborted) return
+      this.observer.evaluated((this.#parts.clock.now() - begun) / 1_000)
       await this.#parts.store.setEvaluation(id, round, evaluated)
       await this.#reload(id)
       this.#changed()
@@ -339,6 +367,7 @@ function commitOf(machine: Machine, effects: readonly Effect[], now: number, byt
     accepted: of('accepted'),
     refused: of('refused'),
     closed: closed ? { ...closed, bytesDown } : null,
+    bytesDown: closed ? 0 : bytesDown,
     now,
   }
 }

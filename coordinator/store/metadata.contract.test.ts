@@ -20,7 +20,8 @@ const machine: Machine = freshMachine({
   sequencesPerEpoch: 1_000,
   fragments: [{ parameters: 10, weights: HASH, exact: null, velocity: null, largest: 1 }],
 })
-const empty: Commit = { machine, granted: [], ended: [], accepted: [], refused: [], closed: null, now: 5 }
+const nothing = { granted: [], ended: [], accepted: [], refused: [], closed: null }
+const empty: Commit = { machine, ...nothing, bytesDown: 0, now: 5 }
 const contribution = {
   volunteer: 'ann-00001',
   steps: 2,
@@ -127,6 +128,13 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
     expect(await store.contribution('lease-001')).toMatchObject({ result: 'accepted', tokens: 128 })
     expect(await store.lease('lease-002')).toBeNull()
     expect(await store.contribution('lease-002')).toBeNull()
+  })
+
+  it('remembers how much the round under way has sent', async () => {
+    expect((await store.latestRun())?.bytesDown).toBe(0)
+    await store.commit({ ...empty, bytesDown: 3_000_000_000 })
+    await reopen()
+    expect((await store.latestRun())?.bytesDown).toBe(3_000_000_000)
   })
 
   it('grants a lease that is asked for twice once', async () => {

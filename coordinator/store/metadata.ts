@@ -20,6 +20,8 @@ export interface RunRecord {
   readonly initialWeights: string[] | null
   readonly initialValLoss: number | null
   readonly initialBitsPerByte: number | null
+  /** Of blobs, in the round under way. */
+  readonly bytesDown: number
   readonly createdAt: number
 }
 
@@ -81,6 +83,8 @@ export interface Commit {
     readonly hash: string | null
   }[]
   readonly closed: (ClosedRound & { readonly bytesDown: number }) | null
+  /** Of the round that is under way afterwards, so far. */
+  readonly bytesDown: number
   readonly now: number
 }
 

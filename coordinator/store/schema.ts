@@ -29,6 +29,8 @@ export interface Database {
     initial_weights: string | null
     initial_val_loss: number | null
     initial_bits_per_byte: number | null
+    /** Sent in the round under way. */
+    bytes_down: Generated<number>
     created_at: number
   }
   leases: {
@@ -203,4 +205,18 @@ const fragments: Migration = {
   },
 }
 
-export const migrations: Record<string, Migration> = { '001-first': first, '002-fragments': fragments }
+/** What the round under way has sent, so that a restart does not forget it. */
+const bytesDown: Migration = {
+  async up(db: Kysely<unknown>) {
+    await db.schema
+      .alterTable('runs')
+      .addColumn('bytes_down', 'bigint', (c) => c.notNull().defaultTo(0))
+      .execute()
+  },
+}
+
+export const migrations: Record<string, Migration> = {
+  '001-first': first,
+  '002-fragments': fragments,
+  '003-bytes-down': bytesDown,
+}

@@ -3,7 +3,7 @@
  * power loss alike. Numbers that people see are counted from rows, never kept beside them.
  */
 import SQLite from 'better-sqlite3'
-import { Kysely, Migrator, SqliteDialect, sql, type Transaction } from 'kysely'
+import { Kysely, Migrator, type Selectable, SqliteDialect, sql, type Transaction } from 'kysely'
 import { z } from 'zod'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
@@ -196,7 +196,7 @@ const hashesOf = (text: string): string[] => {
   return hashes.success ? hashes.data : [text]
 }
 
-function runOf(row: Database['runs']): RunRecord {
+function runOf(row: Selectable<Database['runs']>): RunRecord {
   const config = runConfigSchema.safeParse(fromJson(row.config))
   const machine = row.machine === null ? null : machineSchema.safeParse(fromJson(row.machine))
   if (!config.success || machine?.success === false) {
@@ -217,6 +217,7 @@ function runOf(row: Database['runs']): RunRecord {
     initialWeights: row.initial_weights === null ? null : hashesOf(row.initial_weights),
     initialValLoss: row.initial_val_loss,
     initialBitsPerByte: row.initial_bits_per_byte,
+    bytesDown: row.bytes_down,
     createdAt: row.created_at,
   }
 }
@@ -314,7 +315,7 @@ async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
   const { run } = machine
   await t
     .updateTable('runs')
-    .set({ machine: JSON.stringify(machine) })
+    .set({ machine: JSON.stringify(machine), bytes_down: commit.bytesDown })
     .where('id', '=', run)
     .execute()
   for (const { ranges, ...lease } of commit.granted) {

@@ -80,6 +80,8 @@ export interface AdminView {
 export const ROUTES = {
   health: '/healthz',
   ready: '/readyz',
+  /** GET, Prometheus' text format; needs `authorization: Bearer …` where POTLUCK_METRICS_TOKEN is set. */
+  metrics: '/metrics',
   run: '/api/run',
   blob: (hash: string) => `/blobs/${hash}`,
   contribution: (lease: string) => `/contributions/${lease}`,
