@@ -86,10 +86,10 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   adminNamespace(sockets, { runs, operator, log: app.log })
 
   async function stop(): Promise<void> {
+    await partials.close() // first, so that who is uploading hears how far it came
     await runs.close()
     await sockets.close()
     await app.close()
-    await partials.close()
     await Promise.all([aggregator.close(), evaluator.close()])
     await store.close()
     await unlock()

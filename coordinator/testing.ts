@@ -66,7 +66,10 @@ export const post = (url: string, body: unknown, headers: Record<string, string>
   })
 
 /** Sets the password through the one-use link; answers the headers of a logged-in operator. */
-export async function logInFirst({ url, setupToken }: Coordinator): Promise<Record<string, string>> {
+export async function logInFirst({
+  url,
+  setupToken,
+}: Pick<Coordinator, 'url' | 'setupToken'>): Promise<Record<string, string>> {
   const { headers } = await post(url + ROUTES.adminSetup, { token: setupToken, password: PASSWORD })
   return { cookie: headers.get('set-cookie')?.split(';')[0] ?? '' }
 }

@@ -138,7 +138,12 @@ async function storeAndCheck(
   const received = await partials.receive(body, piece)
   const fault = faultOf(received)
   if (fault !== null) return fault
-  return aggregator.check({ hash: sha256, parameters: machine.parameters, bound: boundOf(machine, steps) })
+  const { parameters } = machine
+  const check = { hash: sha256, parameters, codec: 'f16', bound: boundOf(machine, steps) } as const
+  return aggregator.checkContribution(check).catch((error: unknown) => {
+    partials.doubt(upload.lease)
+    throw error
+  })
 }
 
 /** Null when the contribution is stored. @throws IncompleteError when more has to come. */

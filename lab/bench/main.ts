@@ -4,6 +4,7 @@ import { measureCodecs } from './codecs.ts'
 import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
 import { measureTab } from './tab.ts'
+import { measureUploads } from './uploads.ts'
 
 /** What a suite has measured: a table, and what else there is to say of it. */
 type Report = { rows: object[]; ratios?: object[]; [more: string]: unknown }
@@ -14,6 +15,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   profile: profileEngine,
   aggregate: measureAggregate,
   codecs: measureCodecs,
+  uploads: measureUploads,
 }
 
 const [suite = '', ...flags] = process.argv.slice(2)
