@@ -55,7 +55,7 @@ export async function call(url: string, init: RequestInit = {}): Promise<Answer>
   const response = await fetch(url, init)
   const text = await response.text()
   const json = response.headers.get('content-type')?.includes('json')
-  return { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text }
+  return { status: response.status, headers: response.headers, body: json && text ? JSON.parse(text) : text }
 }
 
 export const post = (url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> =>

@@ -57,7 +57,7 @@ export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void
 
 function sayOffset(reply: FastifyReply, { offset, status }: IncompleteError): void {
   reply.header(UPLOAD_OFFSET, offset)
-  if (status === 408) reply.header('connection', 'close') // nothing more is expected of this one
+  if (status !== 409) reply.header('connection', 'close') // it is dead or too slow, or we are going away
 }
 
 function lengthOf({ headers }: FastifyRequest): number | null {

@@ -2,6 +2,7 @@
  * Metadata in one SQLite file: write-ahead log, synchronous FULL, so a committed transaction survives kill -9 and
  * power loss alike. Numbers that people see are counted from rows, never kept beside them.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import SQLite from 'better-sqlite3'
 import { Kysely, Migrator, SqliteDialect, sql, type Transaction } from 'kysely'
 import { PotluckError } from '../../shared/protocol/errors.ts'
@@ -37,7 +38,10 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...volunteers(db),
     ...runs(db),
     ...history(db),
-    commit: (commit) => db.transaction().execute((transaction) => write(transaction, commit)),
+    async commit(commit) {
+      await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it
+      await db.transaction().execute((transaction) => write(transaction, commit))
+    },
     close: () => db.destroy(),
   }
 }

@@ -44,6 +44,8 @@ interface Row {
   readonly delayP50Ms: number
   readonly delayP99Ms: number
   readonly delayMaxMs: number
+  /** Of the same process just before, with nothing to do: what other programs on this machine cost. */
+  readonly idleDelayP99Ms: number
   /** Between two looks: the least that a delay can be. */
   readonly delayIntervalMs: number
   readonly coordinatorCpuSeconds: number
@@ -65,6 +67,7 @@ const flagsSchema = z.strictObject({
 const CODEC = 'f16'
 const CHUNK_BYTES = 256 * 1024
 const MEGABYTE = 1e6
+const IDLE_MS = 2_000
 
 export async function measureUploads(flags: string[]): Promise<{ rows: Row[]; uploads: Spread[] }> {
   const text = { type: 'string' } as const
@@ -136,15 +139,23 @@ async function measure(child: ChildProcess, { uploads, parameters, disk }: Job) 
   await start(opened)
   const volunteers = await Promise.all(Array.from({ length: uploads + 1 }, (_, n) => takeSeat(opened.url, n)))
   const dishes = await prepareDishes(volunteers.slice(0, uploads), parameters)
-  child.send('look')
+  const idle = await observed(child, () => new Promise((resolve) => setTimeout(resolve, IDLE_MS)))
+  let each: number[] = []
   const begin = performance.now()
-  const each = await Promise.all(dishes.map((dish) => upload(opened.url, dish)))
+  const busy = await observed(child, async () => {
+    each = await Promise.all(dishes.map((dish) => upload(opened.url, dish)))
+  })
   const seconds = (performance.now() - begin) / 1000
-  child.send('tell')
-  const observed = (await once(child, 'message'))[0] as Observed // what it answers to that
   for (const { socket } of volunteers) socket.disconnect()
   const bytes = CODECS[CODEC].byteLength(parameters)
-  return { rows: [rowOf({ uploads, bytes, seconds, disk }, observed)], uploads: [spreadOf(each)] }
+  return { rows: [rowOf({ uploads, bytes, seconds, disk }, idle, busy)], uploads: [spreadOf(each)] }
+}
+
+async function observed(child: ChildProcess, work: () => Promise<void>): Promise<Observed> {
+  child.send('look')
+  await work()
+  child.send('tell')
+  return (await once(child, 'message'))[0] as Observed // what it answers to that
 }
 
 async function start(opened: Opened): Promise<void> {
@@ -250,6 +261,7 @@ async function upload(url: string, { lease, token, sha256, steps, chunks, bytes 
 
 function rowOf(
   { uploads, bytes, seconds, disk }: { uploads: number; bytes: number; seconds: number; disk: number },
+  idle: Observed,
   { rssBefore, rssPeak, delay, intervalMs, cpuSeconds }: Observed,
 ): Row {
   return {
@@ -263,6 +275,7 @@ function rowOf(
     delayP50Ms: round(delay.p50),
     delayP99Ms: round(delay.p99),
     delayMaxMs: round(delay.max),
+    idleDelayP99Ms: round(idle.delay.p99),
     delayIntervalMs: intervalMs,
     coordinatorCpuSeconds: round(cpuSeconds),
   }
