@@ -30,6 +30,7 @@ let folder: string
 let coordinator: Coordinator
 let tabs: Tab[] = []
 let lines: Line[] = []
+let child: ChildProcess | undefined
 
 const url = () => coordinator.url
 const parameters = () => coordinator.runs.machine?.parameters ?? 0
@@ -162,6 +163,7 @@ beforeAll(async () => {
 })
 afterEach(clearTable)
 afterAll(async () => {
+  child?.kill('SIGKILL')
   await coordinator?.stop()
   await rm(folder, { recursive: true, force: true })
 })
@@ -355,11 +357,11 @@ describe('a coordinator that goes away in the middle of an upload', () => {
   it('may be killed: what it had written down stays (U5)', async () => {
     const before = await guest()
     await coordinator.stop()
-    const killed = await startProcess(folder)
-    const tab = await Tab.joined(killed.url, before.tab.token)
+    const there = await startProcess(folder)
+    const tab = await Tab.joined(there, before.tab.token)
     const cut = Math.floor(before.bytes.length / 3)
-    const line = await halfSent(before, 0, cut, killed.url)
-    killed.child.kill('SIGKILL')
+    const line = await halfSent(before, 0, cut, there)
+    child?.kill('SIGKILL')
     await line.closed
     tab.close()
     coordinator = await startOn(folder)
@@ -385,10 +387,10 @@ describe('a coordinator that goes away in the middle of an upload', () => {
 })
 
 /** `npm start` on this folder; resolves with its address. */
-async function startProcess(data: string): Promise<{ child: ChildProcess; url: string }> {
+async function startProcess(data: string): Promise<string> {
   const main = fileURLToPath(new URL('./main.ts', import.meta.url))
   const environment = { PATH: process.env.PATH, POTLUCK_DATA: data, POTLUCK_PORT: '0' }
-  const child = spawn(process.execPath, ['--import', 'tsx', main], {
+  child = spawn(process.execPath, ['--import', 'tsx', main], {
     env: environment,
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -397,5 +399,5 @@ async function startProcess(data: string): Promise<{ child: ChildProcess; url: s
     said += String(chunk)
   })
   await until(() => said.includes('Volunteers: '), 'the coordinator’s address')
-  return { child, url: /Volunteers: (\S+?)\/?\s/.exec(said)?.[1] ?? '' }
+  return /Volunteers: (\S+?)\/?\s/.exec(said)?.[1] ?? ''
 }
