@@ -361,8 +361,7 @@ describe('a coordinator that goes away in the middle of an upload', () => {
     const tab = await Tab.joined(there, before.tab.token)
     const cut = Math.floor(before.bytes.length / 3)
     const line = await halfSent(before, 0, cut, there)
-    child?.kill('SIGKILL')
-    await line.closed
+    if (child) await Promise.all([once(child, 'exit'), line.closed, child.kill('SIGKILL')])
     tab.close()
     coordinator = await startOn(folder)
     const after = await back(before)
