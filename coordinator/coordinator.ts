@@ -93,10 +93,9 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   adminNamespace(sockets, { runs, operator, log: app.log })
 
   async function stop(): Promise<void> {
+    await partials.close() // first, so that who is uploading hears how far it came
     await runs.close()
-    await sockets.close()
-    await app.close()
-    await partials.close()
+    await Promise.all([sockets.close(), app.close()]) // the first alone would wait for bodies that nobody reads
     await Promise.all([aggregator.close(), evaluator.close()])
     await store.close()
     metrics.close()

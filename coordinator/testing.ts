@@ -61,7 +61,7 @@ export async function call(url: string, init: RequestInit = {}): Promise<Answer>
   const response = await fetch(url, init)
   const text = await response.text()
   const json = response.headers.get('content-type')?.includes('json')
-  return { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text }
+  return { status: response.status, headers: response.headers, body: json && text ? JSON.parse(text) : text }
 }
 
 export const post = (url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> =>
@@ -72,7 +72,10 @@ export const post = (url: string, body: unknown, headers: Record<string, string>
   })
 
 /** Sets the password through the one-use link; answers the headers of a logged-in operator. */
-export async function logInFirst({ url, setupToken }: Coordinator): Promise<Record<string, string>> {
+export async function logInFirst({
+  url,
+  setupToken,
+}: Pick<Coordinator, 'url' | 'setupToken'>): Promise<Record<string, string>> {
   const { headers } = await post(url + ROUTES.adminSetup, { token: setupToken, password: PASSWORD })
   return { cookie: headers.get('set-cookie')?.split(';')[0] ?? '' }
 }

@@ -109,6 +109,11 @@ async function table() {
   return { replica, publish, begin, turn }
 }
 
+async function forgetMoments(): Promise<void> {
+  const zeros = () => new Float32Array(first.length)
+  await engine.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
+}
+
 const first = initialParameters(CONFIG, 'first')
 const moved = (values: Values, by: number): Values => values.map((value) => value + by)
 const part = (values: Values, fragment: number) => gathered(values, PARTS[fragment] as ParameterRange[])
@@ -167,14 +172,14 @@ test('V2: what was trained while the bytes travelled is carried over to the new 
 
 test('V3: a refused contribution takes its steps back everywhere, and its error feedback', async () => {
   const { turn, publish, begin, replica } = await table()
+  await forgetMoments()
   const one = await turn(lease(1), publish(first))
   replica.settle(refused('lease-10000'))
   expect(replica.after).toBeNull()
   await begin(await publish(first), false)
   expect(apart(await engine.getParameters(), first)).toBe(0)
   // The same lease again from fresh moments sends the same bytes: nothing was left in the error feedback.
-  const zeros = () => new Float32Array(first.length)
-  await engine.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
+  await forgetMoments()
   const again = await turn(lease(1), publish(first))
   expect(await sha256(again.bytes)).toBe(await sha256(one.bytes))
 })
@@ -197,8 +202,7 @@ test('V6: moments and error feedback are there again after a reload, parameters 
   await turn(lease(1), publish(first))
   replica.settle(accepted('lease-10000'))
   const { updates } = await engine.getOptimiserState()
-  const zeros = () => new Float32Array(first.length)
-  await engine.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
+  await forgetMoments()
   await expect
     .poll(async () => {
       const reloaded = await LocalReplica.open(engine, run, new GlobalWeights())

@@ -269,7 +269,10 @@ class Swarm implements SwarmControls {
       if (this.#turn?.lease === lease || this.#turn === null) this.#showDelivery()
     }
     show(0)
-    const contribution = { lease: lease.id, bytes, steps: trained.steps, loss: trained.meanLoss }
+    const onNetwork = (more: number) => {
+      traffic.up += more
+    }
+    const contribution = { lease: lease.id, bytes, steps: trained.steps, loss: trained.meanLoss, onNetwork }
     const settle = (receipt: Receipt) => {
       replica.settle(receipt)
       this.#board.settle(receipt, trained.steps)

@@ -54,6 +54,15 @@ export function startAggregator(folders: Folders, options: AggregatorOptions = {
     return reason
   }
 
+  const checking = new Map<string, Promise<RejectionReason | null>>()
+  /** [U11] */
+  function checkedOnce(check: ContributionCheck): Promise<RejectionReason | null> {
+    const key = JSON.stringify(check)
+    const running = checking.get(key) ?? checked(check).finally(() => checking.delete(key))
+    checking.set(key, running)
+    return running
+  }
+
   // One merge at a time: the parts of two could hold all threads while waiting for each other's.
   let last: Promise<unknown> = Promise.resolve()
   function merged(merge: FragmentMerge): Promise<Merged> {
@@ -67,7 +76,7 @@ export function startAggregator(folders: Folders, options: AggregatorOptions = {
   }
 
   return {
-    check: checked,
+    check: checkedOnce,
     merge: merged,
     initial: (config, seed, fragments) =>
       run('untrained', { folders, config, seed, fragments } satisfies InitialFragmentsTask),

@@ -11,6 +11,7 @@ import {
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import { hashSecret } from '../accounts/secrets.ts'
+import type { Clock } from '../rounds/driver.ts'
 import { IncompleteError, receiveContribution, uploadState } from '../runs/contribution.ts'
 import { statusOf } from '../runs/messages.ts'
 import type { VolunteerRecord } from '../store/metadata.ts'
@@ -18,14 +19,13 @@ import { countArriving } from './counting.ts'
 import { parse } from './parse.ts'
 import type { HttpParts } from './server.ts'
 
-/** The most that is read and thrown away so that a refused client gets to hear why. */
-const DRAINED_BYTES = 512 * 1024 * 1024
-
 export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void {
   const { observer } = parts.runs
   app.addContentTypeParser('application/octet-stream', (_request, payload, done) => done(null, payload))
   const limited = (what: string) => {
-    const keyGenerator = (request: FastifyRequest) => `${what}/${hashSecret(bearer(request) ?? request.ip)}`
+    // Made-up tokens must not buy a new budget each.
+    const keyGenerator = async (request: FastifyRequest) =>
+      `${what}/${(await volunteerOf(parts, request))?.id ?? `address ${request.ip}`}`
     return { config: { rateLimit: { max: LIMITS.uploadsPerMinute, timeWindow: 60_000, keyGenerator } } }
   }
 
@@ -54,14 +54,14 @@ export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void
       if (error instanceof IncompleteError) sayOffset(reply, error)
       throw error
     } finally {
-      drain(body)
+      drain(body, parts.clock)
     }
   })
 }
 
 function sayOffset(reply: FastifyReply, { offset, status }: IncompleteError): void {
   reply.header(UPLOAD_OFFSET, offset)
-  if (status === 408) reply.header('connection', 'close') // nothing more is expected of this one
+  if (status !== 409) reply.header('connection', 'close') // it is dead or too slow, or we are going away
 }
 
 function lengthOf({ headers }: FastifyRequest): number | null {
@@ -74,9 +74,13 @@ function bodyOf({ body }: FastifyRequest): Readable {
   throw new PotluckError('bad-request', 'The body must be application/octet-stream.', 415)
 }
 
-async function authenticate({ store }: HttpParts, request: FastifyRequest): Promise<VolunteerRecord> {
+async function volunteerOf({ store }: HttpParts, request: FastifyRequest): Promise<VolunteerRecord | null> {
   const token = bearer(request)
-  const volunteer = token === null ? null : await store.volunteerByToken(hashSecret(token))
+  return token === null ? null : store.volunteerByToken(hashSecret(token))
+}
+
+async function authenticate(parts: HttpParts, request: FastifyRequest): Promise<VolunteerRecord> {
+  const volunteer = await volunteerOf(parts, request)
   if (!volunteer) throw new PotluckError('unauthorized', 'This needs a volunteer’s token.', 401)
   if (volunteer.removed !== null) {
     throw new PotluckError(
@@ -91,11 +95,16 @@ async function authenticate({ store }: HttpParts, request: FastifyRequest): Prom
 const bearer = ({ headers }: FastifyRequest): string | null =>
   headers.authorization?.match(/^Bearer ([A-Za-z0-9_-]{20,100})$/)?.[1] ?? null
 
-function drain(body: Readable): void {
+/** Reads on and throws away, for a client that hears an answer only when it has sent; U6 says how long. */
+function drain(body: Readable, clock: Clock): void {
+  if (body.readableEnded || body.destroyed) return
+  const { bytes, seconds } = LIMITS.uploadDrain
+  const cancel = clock.at(clock.now() + seconds * 1_000, () => body.destroy())
   let drained = 0
   body.on('error', () => undefined)
+  body.on('close', cancel)
   body.on('data', (chunk: Buffer) => {
     drained += chunk.length
-    if (drained > DRAINED_BYTES) body.destroy()
+    if (drained > bytes) body.destroy()
   })
 }

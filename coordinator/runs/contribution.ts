@@ -148,7 +148,11 @@ async function storeAndCheck(
   if (fault !== null) return fault
   const { parameters } = fragmentOf(machine, lease.round).base
   const { codec } = machine.config
-  return aggregator.check({ hash: sha256, parameters, codec, bound: boundOf(machine, lease, steps) })
+  const check = { hash: sha256, parameters, codec, bound: boundOf(machine, lease, steps) }
+  return aggregator.check(check).catch((error: unknown) => {
+    partials.doubt(upload.lease)
+    throw error
+  })
 }
 
 /** Null when the contribution is stored. @throws IncompleteError when more has to come. */

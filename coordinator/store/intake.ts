@@ -1,8 +1,10 @@
 /**
- * Reads an upload's body one chunk at a time, so that the sender goes no faster than the disk. Ends by itself when the
- * body gives nothing for too long, and at once when it is called away. Leaves the body open: there may be an answer yet.
+ * Reads an upload's body one chunk at a time, so that the sender goes no faster than the disk (U4). Ends by itself when
+ * the body gives next to nothing for too long (U5), and at once when it is called away. Leaves the body open: there may
+ * be an answer yet.
  */
 import type { Readable } from 'node:stream'
+import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { Clock } from '../rounds/driver.ts'
 
 /** Why reading stopped although the body goes on. discarded: its lease ended. closing: the coordinator stops. */
@@ -16,6 +18,9 @@ const STIRS = ['readable', 'end', 'error', 'close'] as const
 export class Intake {
   #cut: Cut | null = null
   #wake: () => void = () => undefined
+  /** Bytes, and milliseconds of waiting for them, since the sender was last found fast enough. */
+  #came = 0
+  #waited = 0
   readonly #stir = () => this.#wake()
 
   constructor(
@@ -39,7 +44,10 @@ export class Intake {
     for (;;) {
       if (this.#cut !== null) return this.#cut
       const chunk = this.body.read() as Buffer | null // requests are streams of bytes
-      if (chunk !== null) return chunk
+      if (chunk !== null) {
+        this.#credit(chunk.length)
+        return chunk
+      }
       if (this.body.readableEnded) return 'ended'
       if (this.body.destroyed) return 'broken'
       await this.#stirred()
@@ -52,11 +60,22 @@ export class Intake {
     this.body.on('error', () => undefined) // a connection that breaks later is nobody's fault
   }
 
+  #credit(bytes: number): void {
+    this.#came += bytes
+    if (this.#came < LIMITS.uploadIdleBytes) return
+    this.#came = 0
+    this.#waited = 0
+  }
+
+  /** Only waiting for the sender counts against it, not the time that the disk takes. */
   async #stirred(): Promise<void> {
-    const cancel = this.clock.at(this.clock.now() + this.idleSeconds * 1_000, () => this.cut('stalled'))
+    const since = this.clock.now()
+    const left = this.idleSeconds * 1_000 - this.#waited
+    const cancel = this.clock.at(since + left, () => this.cut('stalled'))
     await new Promise<void>((resolve) => {
       this.#wake = resolve
     })
     cancel()
+    this.#waited += this.clock.now() - since
   }
 }

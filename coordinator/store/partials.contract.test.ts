@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { Clock } from '../rounds/driver.ts'
 import type { BlobStore } from './blobs.ts'
 import { openFileBlobStore } from './fileBlobs.ts'
@@ -79,23 +80,56 @@ describe.each([['files', openFileBlobStore, openFilePartials]])('parts in %s', (
     clock = handClock()
     await reopen()
   })
-  afterEach(() => rmSync(directory, { recursive: true, force: true }))
-
-  it('store a whole contribution under its hash and leave nothing behind', async () => {
-    expect(await parts.receive(whole(TEXT.slice(0, 9), TEXT.slice(9)), from(0))).toEqual({ result: 'stored' })
-    expect(await stored()).toBe(TEXT)
-    expect(incoming()).toEqual([])
-    expect(parts.committed(LEASE)).toBe(0)
+  afterEach(async () => {
+    await parts.close()
+    rmSync(directory, { recursive: true, force: true })
   })
 
-  it('go on where a broken connection left them', async () => {
+  it('store a whole contribution under its hash, and go with its lease (U3, U5)', async () => {
+    expect(await parts.receive(whole(TEXT.slice(0, 9), TEXT.slice(9)), from(0))).toEqual({ result: 'stored' })
+    expect(await stored()).toBe(TEXT)
+    expect(incoming()).toEqual([`${LEASE}.${HASH}.part`])
+    expect(parts.committed(LEASE)).toBe(56)
+    await parts.keepOnly([])
+    expect(incoming()).toEqual([])
+    expect(parts.committed(LEASE)).toBe(0)
+    expect(await stored()).toBe(TEXT)
+  })
+
+  it('that were stored are so again by an empty body, in this process and the next (U5)', async () => {
+    await parts.receive(whole(TEXT), from(0))
+    expect(await parts.receive(whole(), from(56))).toEqual({ result: 'stored' })
+    await reopen()
+    expect(parts.committed(LEASE)).toBe(56)
+    expect(await parts.receive(whole(), from(56))).toEqual({ result: 'stored' })
+    expect(incoming()).toEqual([`${LEASE}.${HASH}.part`])
+    expect(await stored()).toBe(TEXT)
+  })
+
+  it('that were stored and are damaged since start over once somebody doubts them (U3)', async () => {
+    await parts.receive(whole(TEXT), from(0))
+    await writeFile(vault.path(HASH), 'x'.repeat(56))
+    parts.doubt(LEASE)
+    expect(await parts.receive(whole(), from(56))).toEqual({ result: 'hash-mismatch' })
+    expect(await parts.receive(whole(TEXT), from(0))).toEqual({ result: 'stored' })
+    expect(await stored()).toBe(TEXT)
+  })
+
+  it('that were stored cannot be changed any more, only dropped (U2)', async () => {
+    await parts.receive(whole(TEXT), from(0))
+    await reopen()
+    expect(await parts.receive(whole(`${TEXT}x`), from(0))).toEqual({ result: 'wrong-length' })
+    expect(await stored()).toBe(TEXT)
+  })
+
+  it('go on where a broken connection left them (U1)', async () => {
     expect(await brokenAfter(TEXT.slice(0, 20))).toEqual({ result: 'broken', committed: 20 })
     expect(await brokenAfter(TEXT.slice(20, 31), from(20))).toEqual({ result: 'broken', committed: 31 })
     expect(await parts.receive(whole(TEXT.slice(31)), from(31))).toEqual({ result: 'stored' })
     expect(await stored()).toBe(TEXT)
   })
 
-  it('go on in a new process, which reads the hash from the file', async () => {
+  it('go on in a new process, which reads the hash from the file (U5)', async () => {
     await brokenAfter(TEXT.slice(0, 20))
     await reopen()
     expect(parts.committed(LEASE)).toBe(20)
@@ -103,28 +137,39 @@ describe.each([['files', openFileBlobStore, openFilePartials]])('parts in %s', (
     expect(await stored()).toBe(TEXT)
   })
 
-  it('that were complete but not published are so by an empty body', async () => {
+  it('that were complete but not published are so by an empty body (U5)', async () => {
     await writeFile(join(directory, 'incoming', `${LEASE}.${HASH}.part`), TEXT)
     await reopen()
     expect(await parts.receive(whole(), from(56))).toEqual({ result: 'stored' })
     expect(await stored()).toBe(TEXT)
   })
 
-  it('go back to an earlier offset, also to the start', async () => {
-    await brokenAfter('wrong from here on')
-    expect(await brokenAfter(TEXT.slice(0, 20))).toEqual({ result: 'broken', committed: 20 })
-    expect(await parts.receive(whole(TEXT.slice(7)), from(7))).toEqual({ result: 'stored' })
+  it('pass over what has come already, and are never taken back (U1)', async () => {
+    await brokenAfter(TEXT.slice(0, 20))
+    const second = open(TEXT.slice(0, 9))
+    const received = parts.receive(second, from(0))
+    await settle(() => second.readableLength === 0)
+    second.destroy()
+    expect(await received).toEqual({ result: 'broken', committed: 20 })
+    const rest = [TEXT.slice(7, 19), TEXT.slice(19, 22), TEXT.slice(22)]
+    expect(await parts.receive(whole(...rest), from(7))).toEqual({ result: 'stored' })
     expect(await stored()).toBe(TEXT)
   })
 
-  it('say how much there is when the offset lies beyond it, and keep it', async () => {
+  it('that are all there do not make up for a body that is too short (U2)', async () => {
+    expect(await brokenAfter(TEXT)).toEqual({ result: 'broken', committed: 56 })
+    expect(await parts.receive(whole(TEXT.slice(0, 9)), from(0))).toEqual({ result: 'wrong-length' })
+    expect(parts.committed(LEASE)).toBe(0)
+  })
+
+  it('say how much there is when the offset lies beyond it, and keep it (U1)', async () => {
     expect(await parts.receive(whole(TEXT), from(1))).toEqual({ result: 'ahead', committed: 0 })
     await brokenAfter(TEXT.slice(0, 20))
     expect(await parts.receive(whole(TEXT), from(21))).toEqual({ result: 'ahead', committed: 20 })
     expect(parts.committed(LEASE)).toBe(20)
   })
 
-  it('begun with another hash count for nothing, and are dropped when a new one starts', async () => {
+  it('begun with another hash count for nothing, and are dropped when a new one starts (U3)', async () => {
     await brokenAfter('x'.repeat(20), piece({ hash: OTHER }))
     expect([parts.committed(LEASE), parts.committed(LEASE, HASH)]).toEqual([20, 0])
     expect(await parts.receive(whole(), from(20))).toEqual({ result: 'ahead', committed: 0 })
@@ -136,13 +181,13 @@ describe.each([['files', openFileBlobStore, openFilePartials]])('parts in %s', (
     ['a byte short', TEXT.slice(0, 55)],
     ['empty', ''],
     ['a byte long', `${TEXT}x`],
-  ])('that end %s are dropped', async (_name, text) => {
+  ])('that end %s are dropped (U2)', async (_name, text) => {
     expect(await parts.receive(whole(text), from(0))).toEqual({ result: 'wrong-length' })
     expect(incoming()).toEqual([])
     expect(parts.committed(LEASE)).toBe(0)
   })
 
-  it('never hold more than their contribution, however much is sent', async () => {
+  it('never hold more than their contribution, however much is sent (U2)', async () => {
     const body = new PassThrough()
     const received = parts.receive(body, from(0))
     body.write(TEXT)
@@ -152,35 +197,46 @@ describe.each([['files', openFileBlobStore, openFilePartials]])('parts in %s', (
     expect(body.destroyed).toBe(false)
   })
 
-  it('that do not hash to their name are dropped', async () => {
+  it('that do not hash to their name are dropped (U3)', async () => {
     expect(await parts.receive(whole('x'.repeat(56)), from(0))).toEqual({ result: 'hash-mismatch' })
     expect(incoming()).toEqual([])
     expect(await vault.has(HASH)).toBe(false)
     expect(await parts.receive(whole(TEXT), from(0))).toEqual({ result: 'stored' })
   })
 
-  it('damaged on disk while no process ran are found out by their hash', async () => {
+  it('damaged on disk while no process ran are found out by their hash (U3)', async () => {
     await writeFile(join(directory, 'incoming', `${LEASE}.${HASH}.part`), 'x'.repeat(20))
     await reopen()
     expect(await parts.receive(whole(TEXT.slice(20)), from(20))).toEqual({ result: 'hash-mismatch' })
     expect(incoming()).toEqual([])
   })
 
-  it('of an upload that gives nothing for its idle time are kept, and it is cut off', async () => {
+  it('of an upload that gives next to nothing are kept, and it is cut off (U8)', async () => {
     const body = open(TEXT.slice(0, 20))
     const received = parts.receive(body, from(0))
     await settle(() => parts.committed(LEASE) === 20)
     clock.pass(59)
     body.write(TEXT.slice(20, 21))
     await settle(() => parts.committed(LEASE) === 21)
-    clock.pass(59)
-    body.write(TEXT.slice(21, 22))
-    await settle(() => parts.committed(LEASE) === 22)
-    clock.pass(60)
-    expect(await received).toEqual({ result: 'stalled', committed: 22 })
+    clock.pass(1)
+    expect(await received).toEqual({ result: 'stalled', committed: 21 })
   })
 
-  it('are taken over by a newer upload, from where the older one stops', async () => {
+  it('of an upload that brings its share in time go on growing (U8)', async () => {
+    const bytes = Buffer.alloc(3 * LIMITS.uploadIdleBytes)
+    const hash = createHash('sha256').update(bytes).digest('hex')
+    const body = new PassThrough()
+    const received = parts.receive(body, piece({ hash, bytes: bytes.length }))
+    for (let sent = 0; sent < bytes.length; sent += LIMITS.uploadIdleBytes) {
+      await settle(() => parts.committed(LEASE) === sent)
+      clock.pass(59)
+      body.write(bytes.subarray(sent, sent + LIMITS.uploadIdleBytes))
+    }
+    body.end()
+    expect(await received).toEqual({ result: 'stored' })
+  })
+
+  it('are taken over by a newer upload, from where the older one stops (U7)', async () => {
     const older = open(TEXT.slice(0, 20))
     const first = parts.receive(older, from(0))
     await settle(() => parts.committed(LEASE) === 20)
@@ -191,7 +247,7 @@ describe.each([['files', openFileBlobStore, openFilePartials]])('parts in %s', (
     expect(await stored()).toBe(TEXT)
   })
 
-  it('taken over by an upload that fails in turn leave the older one superseded', async () => {
+  it('taken over by an upload that fails in turn leave the older one superseded (U7)', async () => {
     const first = parts.receive(open(TEXT.slice(0, 20)), from(0))
     await settle(() => parts.committed(LEASE) === 20)
     const second = open('')
@@ -201,35 +257,48 @@ describe.each([['files', openFileBlobStore, openFilePartials]])('parts in %s', (
     expect(await first).toEqual({ result: 'superseded', committed: 20 })
   })
 
-  it('taken over by an upload of another hash are dropped', async () => {
+  it('taken over by an upload of another hash are dropped (U3, U7)', async () => {
     const first = parts.receive(open(TEXT.slice(0, 20)), from(0))
     await settle(() => parts.committed(LEASE) === 20)
     const second = parts.receive(whole('x'.repeat(56)), piece({ hash: OTHER }))
     expect(await first).toEqual({ result: 'superseded', committed: 0 })
     expect(await second).toEqual({ result: 'stored' })
-    expect(incoming()).toEqual([])
+    expect(incoming()).toEqual([`${LEASE}.${OTHER}.part`])
   })
 
-  it('are stored once when many uploads of the same bytes come together', async () => {
-    const many = Array.from({ length: 20 }, () =>
+  it('are stored once when several uploads of the same bytes come together (U6, U7)', async () => {
+    const several = Array.from({ length: LIMITS.uploadsPerLease }, () =>
       parts.receive(whole(TEXT.slice(0, 30), TEXT.slice(30)), from(0)),
     )
-    expect(new Set((await Promise.all(many)).map(({ result }) => result))).toEqual(new Set(['stored']))
+    expect(new Set((await Promise.all(several)).map(({ result }) => result))).toEqual(new Set(['stored']))
     expect(await stored()).toBe(TEXT)
-    expect(incoming()).toEqual([])
+    expect(incoming()).toEqual([`${LEASE}.${HASH}.part`])
   })
 
-  it('of two leases do not meet, though their bytes be the same', async () => {
+  it('have only so many uploads waiting: the oldest gives up at once (U7)', async () => {
+    const bodies = Array.from({ length: 20 }, () => open(''))
+    const received = bodies.map((body) => parts.receive(body, from(0)))
+    const oldest = received.slice(0, -LIMITS.uploadsPerLease)
+    const superseded = { result: 'superseded', committed: 0 }
+    expect(await Promise.all(oldest)).toEqual(oldest.map(() => superseded))
+    bodies.at(-1)?.end(TEXT)
+    const rest = await Promise.all(received.slice(-LIMITS.uploadsPerLease))
+    expect(new Set(rest.map(({ result }) => result))).toEqual(new Set(['stored']))
+  })
+
+  it('of two leases do not meet, though their bytes be the same (U5)', async () => {
     const [a, b] = [open(TEXT.slice(0, 20)), open(TEXT.slice(0, 30))]
     const received = [parts.receive(a, from(0)), parts.receive(b, piece({ lease: 'lease-02' }))]
     await settle(() => parts.committed(LEASE) === 20 && parts.committed('lease-02') === 30)
     a.end(TEXT.slice(20))
     b.end(TEXT.slice(30))
     expect(await Promise.all(received)).toEqual([{ result: 'stored' }, { result: 'stored' }])
-    expect(incoming()).toEqual([])
+    await parts.keepOnly(['lease-02'])
+    expect(incoming()).toEqual([`lease-02.${HASH}.part`])
+    expect(await stored()).toBe(TEXT)
   })
 
-  it('go when their lease does, under way or not, now or found at start', async () => {
+  it('go when their lease does, under way or not, now or found at start (U5)', async () => {
     await brokenAfter(TEXT.slice(0, 20), piece({ lease: 'lease-02' }))
     await brokenAfter(TEXT.slice(0, 20), piece({ lease: 'lease-03' }))
     const received = parts.receive(open(TEXT.slice(0, 20)), from(0))
@@ -242,15 +311,16 @@ describe.each([['files', openFileBlobStore, openFilePartials]])('parts in %s', (
     expect(incoming()).toEqual([])
   })
 
-  it('stay when everything is closed', async () => {
+  it('stay when everything is closed, and no more is taken (U5, U12)', async () => {
     const received = parts.receive(open(TEXT.slice(0, 20)), from(0))
     await settle(() => parts.committed(LEASE) === 20)
     await parts.close()
     expect(await received).toEqual({ result: 'closing', committed: 20 })
+    expect(await parts.receive(whole(TEXT), from(0))).toEqual({ result: 'closing', committed: 20 })
     expect(incoming()).toEqual([`${LEASE}.${HASH}.part`])
   })
 
-  it('hold back a sender that is faster than the disk', async () => {
+  it('hold back a sender that is faster than the disk (U4)', async () => {
     const size = 8 * 1024 * 1024
     let given = 0
     const body = new Readable({

@@ -2,6 +2,7 @@
  * Metadata in one SQLite file: write-ahead log, synchronous FULL, so a committed transaction survives kill -9 and
  * power loss alike. Numbers that people see are counted from rows, never kept beside them.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import SQLite from 'better-sqlite3'
 import { Kysely, Migrator, type Selectable, SqliteDialect, sql, type Transaction } from 'kysely'
 import { z } from 'zod'
@@ -38,7 +39,10 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...volunteers(db),
     ...runs(db),
     ...history(db),
-    commit: (commit) => db.transaction().execute((transaction) => write(transaction, commit)),
+    async commit(commit) {
+      await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it
+      await db.transaction().execute((transaction) => write(transaction, commit))
+    },
     close: () => db.destroy(),
   }
 }

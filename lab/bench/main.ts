@@ -5,6 +5,7 @@ import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
 import { measureNetwork } from './network.ts'
 import { measureTab } from './tab.ts'
+import { measureUploads } from './uploads.ts'
 
 /** What a suite has measured: a table, and what else there is to say of it. */
 type Report = { rows: object[]; ratios?: object[]; [more: string]: unknown }
@@ -16,6 +17,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   aggregate: measureAggregate,
   codecs: measureCodecs,
   network: measureNetwork,
+  uploads: measureUploads,
 }
 
 const [suite = '', ...flags] = process.argv.slice(2)

@@ -7,17 +7,19 @@
  *   lease is open. Otherwise the status that PUT would answer, and no `upload-offset`.
  *
  * PUT /contributions/<lease>?sha256=…&steps=…&loss=…&offset=…
- *   The body is the bytes from `offset` on, application/octet-stream. An offset below what has come goes back to it;
- *   0, or another sha256, starts over. Answers a Receipt with status 200 when accepted, 409 or 422 when not, and an
+ *   The body is the bytes from `offset` to the end, application/octet-stream. What has come already is passed over;
+ *   another sha256 starts over. Answers a Receipt with status 200 when accepted, 409 or 422 when not, and an
  *   ErrorBody for anything that is not a contribution:
  *     409 `upload-offset`  the offset lies beyond what has come; the header `upload-offset` says how much has
- *     408, 409 or 503 `upload-cut`  the body broke off, gave nothing for LIMITS.uploadIdleSeconds, was overtaken by a
- *                          newer request for the same lease, or the coordinator is stopping; what came stays
+ *     408, 409 or 503 `upload-cut`  the body broke off, was too slow (LIMITS.uploadIdleSeconds), was overtaken by a
+ *                          newer request for the same lease, or the coordinator is stopping; what came stays, and
+ *                          the header `upload-offset` says how much
  *   A body of the wrong whole length or hash is refused, what came of it is dropped, and the lease stays open (L7).
  *   The receipt of a lease that is not open comes before any of the body is read, so a PUT without a body is enough
  *   to ask for it.
  *
- * What has come of an upload stays until its lease ends, also when the coordinator is restarted or killed.
+ * What has come of an upload stays until its lease ends, also when the coordinator is restarted or killed. The rules
+ * behind this are in coordinator/store/RULES.md.
  */
 import { z } from 'zod'
 import { hashSchema, idSchema } from './run.ts'

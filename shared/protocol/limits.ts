@@ -14,10 +14,15 @@ export const LIMITS = {
   refusalsPerRound: 2,
   /** Contributions and other uploads one volunteer may start in a minute. */
   uploadsPerMinute: 30,
-  /** Seconds without a byte after which an upload is cut off; what came of it stays. */
+  /** An upload for which we waited so many seconds in all without so many bytes is cut off; what came of it stays. */
   uploadIdleSeconds: 60,
   /** Deltas of a fragment that a view lists at most. */
   deltas: 16,
+  uploadIdleBytes: 60 * 1024,
+  /** Open uploads of one lease: the newest, which is read, and older ones that wait for its end. */
+  uploadsPerLease: 4,
+  /** What is still read of a refused body, in bytes and seconds, so that its sender gets to hear why. */
+  uploadDrain: { bytes: 4 * 1024 * 1024, seconds: 10 },
   /** Login attempts one address may make in a minute. */
   loginsPerMinute: 5,
   /** Bytes of a JSON body of the admin API. */
