@@ -7,7 +7,14 @@
 import type { ModelConfig } from '../../model/config.ts'
 import { parameterCount, parameterLayout } from '../../model/layout.ts'
 import type { Backend } from '../engine.ts'
-import { headsAtOnce, keepsProbabilities, keepsStates, rowsAtOnce, stateElements } from './chunks.ts'
+import {
+  headsAtOnce,
+  keepsProbabilities,
+  keepsStates,
+  rowsAtOnce,
+  stateElements,
+  transposesWide,
+} from './chunks.ts'
 
 export interface StepShape {
   readonly backend: Backend
@@ -104,7 +111,7 @@ function lossPhase(s: Sizes): number {
   const chunked = rows < s.rows
   const ofChunk = rows * s.d * (chunked ? 6 : 5)
   const transposedEmbedding = s.backend === 'webgl' ? 0 : s.embedding
-  const transposedLogits = s.backend === 'wasm' ? logits : 0
+  const transposedLogits = s.backend === 'wasm' && transposesWide(rows, s.vocabulary) ? logits : 0
   const forward = Math.max(logits + transposedEmbedding, 2 * logits)
   const gradients = logits + Math.max(transposedLogits + 2 * s.embedding, 3 * s.embedding)
   const earlier = chunked ? s.embedding + s.wide : 0 // the sum so far, and dx
