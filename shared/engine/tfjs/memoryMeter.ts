@@ -1,10 +1,10 @@
 /**
  * Measures the most memory that the current backend has held since the meter began: for tests and benchmarks, because
  * it hooks into what allocates. On webgpu the device's buffers, those in the backend's pool included; elsewhere the bytes
- * of all tensors.
+ * of all tensors, to which `bytesBeside` adds what our engine holds in no tensor.
  */
 import * as tf from '@tensorflow/tfjs-core'
-import type { Backend } from '../engine.ts'
+import type { Backend, Engine } from '../engine.ts'
 
 export interface MemoryMeter {
   /** Bytes. */
@@ -65,4 +65,11 @@ export function meterTensors(): MemoryMeter {
       tracker.trackTensor = track
     },
   }
+}
+
+/** Of an engine's memory what no meter sees: on wasm the moments are arrays of JavaScript's. */
+export async function bytesBeside(engine: Engine): Promise<number> {
+  if (engine.backend !== 'wasm') return 0
+  const { firstMoment, secondMoment } = await engine.getOptimiserState()
+  return firstMoment.byteLength + secondMoment.byteLength
 }

@@ -33,6 +33,9 @@ export function predictPeakBytes(config: ModelConfig, shape: StepShape): number 
   return 4 * (standing(sizes) + (shape.backend === 'webgpu' ? POOL : 1) * peak)
 }
 
+/** AdamW's two. */
+export const momentBytes = (config: ModelConfig) => 2 * 4 * parameterCount(config)
+
 /**
  * The webgpu backend keeps freed buffers by their exact size and hands them back only at the next submit, so that what
  * comes and goes takes 1.5 to 2 times its live bytes (peakBytes.browser.test.ts).
@@ -94,9 +97,9 @@ function sizesOf(
   }
 }
 
-/** Parameters, what the optimiser keeps on the device, and what a micro-batch finds there. */
+/** Parameters, what the optimiser keeps (on wasm in JavaScript's memory), and what a micro-batch finds there. */
 function standing({ backend, parameters, accumulates, constants }: Sizes): number {
-  const optimiser = { wasm: 0, webgpu: 2, webgl: 3 }[backend]
+  const optimiser = { wasm: 2, webgpu: 2, webgl: 3 }[backend]
   return parameters * (1 + optimiser + (accumulates ? 1 : 0)) + constants
 }
 
