@@ -16,6 +16,11 @@ const MOST_AT_ONCE = 2 ** 24
 const MOST_PROBABILITIES = 2 ** 23
 /** Elements of states kept when nothing else is asked for: 512 MiB. */
 const MOST_STATES = 2 ** 27
+/**
+ * Elements of parameters in one flat tensor of deviceAdamW.ts, 64 MiB, below WebGPU's default limit for a binding; one
+ * parameter tensor may exceed it.
+ */
+export const MOST_FLAT = 2 ** 24
 
 /** [T, T] matrices made at once. */
 export function headsAtOnce(length: number): number {

@@ -1,7 +1,7 @@
 /**
  * Measures the most memory that the current backend has held since the meter began: for tests and benchmarks, because
- * it hooks into what allocates. On webgpu the device's buffers, those in the backend's pool included; elsewhere the bytes
- * of all tensors, to which `bytesBeside` adds what our engine holds in no tensor.
+ * it hooks into what allocates. On webgpu the device's buffers and on webgl its textures, those in the backend's pool
+ * included; on wasm the bytes of all tensors, to which `bytesBeside` adds what our engine holds in no tensor.
  */
 import * as tf from '@tensorflow/tfjs-core'
 import type { Backend, Engine } from '../engine.ts'
@@ -14,7 +14,13 @@ export interface MemoryMeter {
 
 /** Begin before the engine is made: buffers that exist already are not seen on webgpu. */
 export function meterMemory(backend: Backend): MemoryMeter {
-  return backend === 'webgpu' ? meterBuffers() : meterTensors()
+  return { wasm: meterTensors, webgpu: meterBuffers, webgl: meterTextures }[backend]()
+}
+
+/** The pool never shrinks, so what it has is the peak since the webgl backend began. */
+function meterTextures(): MemoryMeter {
+  const memory = () => tf.memory() as tf.MemoryInfo & { numBytesInGPUAllocated: number } // the webgl backend's
+  return { peak: () => memory().numBytesInGPUAllocated, stop: () => undefined }
 }
 
 /** Of every device there is or will be: the buffers made from now on. */

@@ -11,6 +11,7 @@ import {
   headsAtOnce,
   keepsProbabilities,
   keepsStates,
+  MOST_FLAT,
   rowsAtOnce,
   stateElements,
   transposesWide,
@@ -30,7 +31,16 @@ export interface StepShape {
 export function predictPeakBytes(config: ModelConfig, shape: StepShape): number {
   const sizes = sizesOf(config, shape)
   const peak = Math.max(lossPhase(sizes), backwardPhase(sizes), endPhase(sizes), updatePhase(sizes))
-  return 4 * (standing(sizes) + (shape.backend === 'webgpu' ? POOL : 1) * peak)
+  switch (shape.backend) {
+    case 'wasm':
+      return 4 * (standing(sizes) + peak)
+    case 'webgpu':
+      return 4 * (standing(sizes) + POOL * peak)
+    case 'webgl':
+      return 4 * TEXTURES * (standing(sizes) + peak)
+    default:
+      return shape.backend satisfies never
+  }
 }
 
 /** AdamW's two. */
@@ -41,6 +51,8 @@ export const momentBytes = (config: ModelConfig) => 2 * 4 * parameterCount(confi
  * comes and goes takes 1.5 to 2 times its live bytes (peakBytes.browser.test.ts).
  */
 const POOL = 1.7
+/** The webgl backend keeps freed textures by their shape and never deletes one: 3.4 to 5.1 times what is live. */
+const TEXTURES = 4.2
 
 interface Sizes {
   readonly backend: Backend
@@ -144,6 +156,8 @@ function endPhase({ parameters, embedding, wide, accumulates }: Sizes): number {
   return parameters + 2 * embedding + (accumulates ? 0 : wide)
 }
 
-function updatePhase({ backend, parameters }: Sizes): number {
-  return backend === 'webgl' ? 7 * parameters : parameters
+function updatePhase({ backend, parameters, embedding }: Sizes): number {
+  // Gradients, flat ones, and what the update of a flat tensor makes: deviceAdamW.ts.
+  const flat = Math.min(parameters, Math.max(MOST_FLAT, embedding))
+  return backend === 'webgl' ? 2 * parameters + 8 * flat : parameters
 }
