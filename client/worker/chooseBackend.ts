@@ -36,7 +36,7 @@ export interface ChoiceWorld {
 }
 
 /** Raised when the engine's speed or the format changes. */
-const STORAGE_PREFIX = 'potluck/backend/2/'
+const STORAGE_PREFIX = 'potluck/backend/3/'
 
 /** The same GPU, three times slower (274 against 889 ms a step of a small GPT on an integrated one, by DISCO). */
 const SECOND_TO_WEBGPU: Adapter = { usable: false, text: 'WebGPU works here and is faster' }
@@ -85,7 +85,7 @@ async function consider(
   })
   if (!adapter.usable) return unmeasured(`${adapter.text}, not measured`)
   if (fits.length === 0) {
-    const available = gigabytes(budgetOf(backend, world.memory))
+    const available = gigabytes(budgetOf(config, backend, world.memory))
     return unmeasured(
       `needs ${gigabytes(least.peakBytes)} of memory and may take ${available} here, not measured`,
     )

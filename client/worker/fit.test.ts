@@ -21,9 +21,15 @@ test('a small device takes a part of the batch at once, and none of a model too 
 })
 
 test('a WebAssembly memory ends at 4 GiB whatever the device has; nobody says is 4 GiB', () => {
-  expect(budgetOf('wasm', { gib: 32 })).toBeLessThan(2 ** 32)
-  expect(budgetOf('webgpu', { gib: 32 })).toBe(16 * 2 ** 30)
-  expect(budgetOf('webgpu', { gib: undefined })).toBe(2 * 2 ** 30)
+  expect(budgetOf(PRESETS.nano, 'wasm', { gib: 32 })).toBeLessThan(2 ** 32)
+  expect(budgetOf(PRESETS.nano, 'webgpu', { gib: 32 })).toBe(16 * 2 ** 30)
+  expect(budgetOf(PRESETS.nano, 'webgpu', { gib: undefined })).toBe(2 * 2 ** 30)
+})
+
+test('the moments are not in the WebAssembly memory: eight bytes for each of 172,480 parameters', () => {
+  const [none, nano] = [{ ...PRESETS.nano, vocabSize: 0, layers: 0, dModel: 0 }, PRESETS.nano]
+  const beside = budgetOf(nano, 'wasm', { gib: 32 }) - budgetOf(none, 'wasm', { gib: 32 })
+  expect(beside).toBe(1_379_840)
 })
 
 test('divisors', () => {

@@ -3,7 +3,7 @@
  * is cautious; a device that fails all the same is survived by steadyEngine.ts.
  */
 import type { Backend } from '../../shared/engine/engine.ts'
-import { predictPeakBytes } from '../../shared/engine/tfjs/peakBytes.ts'
+import { momentBytes, predictPeakBytes } from '../../shared/engine/tfjs/peakBytes.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 
 const GIB = 2 ** 30
@@ -19,10 +19,14 @@ export interface DeviceMemory {
   readonly gib: number | undefined
 }
 
-/** Bytes that the engine may take. */
-export function budgetOf(backend: Backend, { gib = UNKNOWN_MEMORY_GIB }: DeviceMemory): number {
+/** Bytes that the engine may take; on wasm the moments lie beside the WebAssembly memory. */
+export function budgetOf(
+  config: ModelConfig,
+  backend: Backend,
+  { gib = UNKNOWN_MEMORY_GIB }: DeviceMemory,
+): number {
   const share = gib * GIB * SHARE
-  return backend === 'wasm' ? Math.min(WASM_BYTES, share) : share
+  return backend === 'wasm' ? Math.min(WASM_BYTES + momentBytes(config), share) : share
 }
 
 export interface Fit {
@@ -39,7 +43,7 @@ export function fitsOf(
   backend: Backend,
   memory: DeviceMemory,
 ): Fit[] {
-  const budget = budgetOf(backend, memory)
+  const budget = budgetOf(config, backend, memory)
   return divisors(batchSize)
     .map((microBatch) => ({ microBatch, peakBytes: peakOf(config, batchSize, backend, microBatch) }))
     .filter(({ peakBytes }) => peakBytes <= budget)

@@ -52,8 +52,36 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Math.sqrt(difference / size)
 }
 
+/** The least model there is. What it does not write with, is zero; its queries and keys cannot matter to one token. */
+const BY_HAND: ModelConfig = {
+  vocabSize: 2,
+  layers: 1,
+  heads: 1,
+  dModel: 2,
+  headDim: 2,
+  hidden: 2,
+  sequenceLength: 1,
+}
+const BY_HAND_PARAMETERS = Float32Array.of(
+  ...[1, -1, -1, 1], // embedding
+  ...[1, 1], // norm before attention
+  ...[2, 0, 0, 2], // queries
+  ...[2, 0, 0, 2], // keys
+  ...[0, 0, 0, 0], // values
+  ...[1, 1, 1, 1], // norms of queries and keys
+  ...[0, 0, 0, 0], // out
+  ...[1, 1], // norm before SwiGLU
+  ...[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], // gate, up, down
+  ...[1, 1], // final norm
+)
+
 const minus = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Array.from(a, (value, i) => value - (b[i] as number))
+
+function expectClose(got: Float32Array, wanted: readonly number[], digits: number): void {
+  expect(got).toHaveLength(wanted.length)
+  for (const [i, value] of wanted.entries()) expect(got[i]).toBeCloseTo(value, digits)
+}
 
 export function engineContract(name: string, open: (config: ModelConfig) => Promise<Engine>): void {
   describe(name, () => {
@@ -195,6 +223,43 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
       const mean = expected.losses.reduce((sum, x) => sum + x) / steps
       expect(Math.abs(result.meanLoss / mean - 1)).toBeLessThan(RELATIVE)
       expect(result).toMatchObject({ steps, tokens: steps * 2 * 7 })
+    })
+
+    // 0 and 1 are embedded as (1, −1) and (−1, 1), which the norms leave as they are, and no block writes anything. After
+    // a 0 the logits are 2 and −2: p = 0.98201379, 0.01798621, logsumexp = 2.01814993. The targets are one 1 and one
+    // 0, so dlogits add up to p·(1 + 2e-4·logsumexp) − 1/2 = 0.48241016, −0.48200653. Times ±1 those are the embedding's
+    // gradients, their difference 0.96441669 is that of each final gain, and all others are zero. The norm is 1.670419
+    // and is clipped; a first update is the rate, and a tenth of it from a fresh optimiser; T is 20.
+    test.each([
+      [0, 0.01], // half-way through a warm-up of two steps to 0.2
+      [1, 0.02],
+      [11, 0.0105], // half-way down the cosine to 0.01
+    ])('global step %i in literal numbers, at once and in micro-batches', async (firstStep, rate) => {
+      const other = await open(BY_HAND)
+      try {
+        for (const microBatch of [2, 1]) {
+          await other.setParameters(BY_HAND_PARAMETERS)
+          const zeros = () => new Float32Array(BY_HAND_PARAMETERS.length)
+          await other.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
+          const sequences = Uint16Array.of(0, 1, 0, 0)
+          const schedule = { firstStep, totalSteps: 20, peakLearningRate: 0.2 }
+          const job = { sequences, steps: 1, batchSize: 2, microBatch, ...schedule }
+          expect((await other.train(job)).meanLoss).toBeCloseTo(2.01814993, 5)
+          const { firstMoment } = await other.getOptimiserState()
+          const [zero, one, gain] = [0.02887959, -0.02885543, 0.05773503]
+          const moments = [zero, -zero, one, -one, ...Array<number>(36).fill(0), gain, gain]
+          expectClose(firstMoment, moments, 6)
+          const decayed = BY_HAND_PARAMETERS.map((value) => value * (1 - rate / 20))
+          const signs = moments.map(Math.sign)
+          expectClose(
+            await other.getParameters(),
+            Array.from(decayed, (value, i) => value - rate * (signs[i] ?? Number.NaN)),
+            6,
+          )
+        }
+      } finally {
+        await other.dispose()
+      }
     })
 
     test('learns one batch by heart', async () => {

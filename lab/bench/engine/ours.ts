@@ -2,7 +2,7 @@
 import { timedStep } from '../../../shared/engine/measure.ts'
 import type { WasmPaths } from '../../../shared/engine/tfjs/backend.ts'
 import { createTfjsEngine } from '../../../shared/engine/tfjs/createTfjsEngine.ts'
-import { meterTensors } from '../../../shared/engine/tfjs/memoryMeter.ts'
+import { bytesBeside, meterTensors } from '../../../shared/engine/tfjs/memoryMeter.ts'
 import type { Contestant, ContestantOptions } from './contestant.ts'
 
 export async function openOurs(options: ContestantOptions, wasmPaths: WasmPaths): Promise<Contestant> {
@@ -10,10 +10,11 @@ export async function openOurs(options: ContestantOptions, wasmPaths: WasmPaths)
   const meter = meterTensors()
   const engine = await createTfjsEngine({ backend, config, wasmPaths })
   engine.setParameters(parameters)
+  const beside = await bytesBeside(engine)
   return {
     step: async (sequences, step) =>
       (await timedStep(engine, { batchSize: batch, ...recipe }, sequences, step)).loss,
-    peakBytes: meter.peak,
+    peakBytes: () => meter.peak() + beside,
     dispose: () => engine.dispose(),
   }
 }

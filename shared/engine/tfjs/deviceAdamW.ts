@@ -18,9 +18,7 @@ import {
   type UpdateNumbers,
   updateNumbers,
 } from './adamw.ts'
-
-/** Elements of one flat tensor, 64 MiB, below WebGPU's default limit for a binding; one tensor may exceed it. */
-const MOST_ELEMENTS = 2 ** 24
+import { MOST_FLAT } from './chunks.ts'
 
 /** A contiguous part of the layout and its flat tensors. */
 interface Group {
@@ -32,7 +30,7 @@ interface Group {
   second: tf.Tensor1D
 }
 
-export function deviceAdamW(layout: readonly ParameterEntry[], mostElements = MOST_ELEMENTS): Optimiser {
+export function deviceAdamW(layout: readonly ParameterEntry[], mostElements = MOST_FLAT): Optimiser {
   const groups = makeGroups(layout, mostElements)
   const size = groups.reduce((sum, group) => sum + group.size, 0)
   let tensors: tf.Tensor[] = []
@@ -57,7 +55,7 @@ export function deviceAdamW(layout: readonly ParameterEntry[], mostElements = MO
         const length = lengthOf(flats)
         const scale = tf.minimum(1, tf.div(LONGEST_GRADIENT, tf.add(length, NORM_EPSILON)))
         groups.forEach((group, i) => {
-          update(group, tf.mul<tf.Tensor1D>(flats[i] ?? scale, scale), numbers)
+          update(group, flats[i] as tf.Tensor1D, scale, numbers) // one for every group
         })
         return length
       })
@@ -149,17 +147,30 @@ function flatten(gradients: readonly tf.Tensor[], from: number, count: number): 
 
 /** The norm of them all, a scalar that stays on the device. */
 function lengthOf(flats: readonly tf.Tensor1D[]): tf.Scalar {
-  const squares = flats.map((flat) => tf.sum<tf.Scalar>(tf.square(flat)))
+  const squares = flats.map((flat) => tf.tidy(() => tf.sum<tf.Scalar>(tf.square(flat))))
   // Not AddN, which is silently wrong above seven inputs on webgpu.
   return tf.sqrt<tf.Scalar>(squares.reduce((a, b) => tf.add(a, b)))
 }
 
-function update(group: Group, gradient: tf.Tensor1D, { keep, rate, unbias }: UpdateNumbers): void {
-  const first = tf.add<tf.Tensor1D>(tf.mul(group.first, BETA_1), tf.mul(gradient, 1 - BETA_1))
-  const second = tf.add<tf.Tensor1D>(tf.mul(group.second, BETA_2), tf.mul(tf.square(gradient), 1 - BETA_2))
-  const deviation = tf.sqrt(tf.mul(second, unbias))
-  const move = tf.div(tf.mul(first, rate), tf.add(deviation, EPSILON))
-  const values = tf.sub<tf.Tensor1D>(tf.mul(group.values, keep), move)
+/** Each tidy frees what it is done with: a group's update takes eight times its memory, not eighteen times. */
+function update(
+  group: Group,
+  unscaled: tf.Tensor1D,
+  scale: tf.Tensor,
+  { keep, rate, unbias }: UpdateNumbers,
+): void {
+  const { values, first, second } = tf.tidy(() => {
+    const gradient = tf.mul<tf.Tensor1D>(unscaled, scale)
+    const first = tf.tidy(() => tf.add(tf.mul(group.first, BETA_1), tf.mul(gradient, 1 - BETA_1)))
+    const second = tf.tidy(() =>
+      tf.add(tf.mul(group.second, BETA_2), tf.mul(tf.square(gradient), 1 - BETA_2)),
+    )
+    const move = tf.tidy(() => {
+      const deviation = tf.sqrt(tf.mul(second, unbias))
+      return tf.div(tf.mul(first, rate), tf.add(deviation, EPSILON))
+    })
+    return { values: tf.sub(tf.mul(group.values, keep), move), first, second }
+  })
   tf.dispose([group.values, group.first, group.second])
   Object.assign(group, { values: tf.keep(values), first: tf.keep(first), second: tf.keep(second) })
 }

@@ -1,10 +1,10 @@
 /**
  * Measures the most memory that the current backend has held since the meter began: for tests and benchmarks, because
- * it hooks into what allocates. On webgpu the device's buffers, those in the backend's pool included; elsewhere the bytes
- * of all tensors.
+ * it hooks into what allocates. On webgpu the device's buffers and on webgl its textures, those in the backend's pool
+ * included; on wasm the bytes of all tensors, to which `bytesBeside` adds what our engine holds in no tensor.
  */
 import * as tf from '@tensorflow/tfjs-core'
-import type { Backend } from '../engine.ts'
+import type { Backend, Engine } from '../engine.ts'
 
 export interface MemoryMeter {
   /** Bytes. */
@@ -14,7 +14,13 @@ export interface MemoryMeter {
 
 /** Begin before the engine is made: buffers that exist already are not seen on webgpu. */
 export function meterMemory(backend: Backend): MemoryMeter {
-  return backend === 'webgpu' ? meterBuffers() : meterTensors()
+  return { wasm: meterTensors, webgpu: meterBuffers, webgl: meterTextures }[backend]()
+}
+
+/** The pool never shrinks, so what it has is the peak since the webgl backend began. */
+function meterTextures(): MemoryMeter {
+  const memory = () => tf.memory() as tf.MemoryInfo & { numBytesInGPUAllocated: number } // the webgl backend's
+  return { peak: () => memory().numBytesInGPUAllocated, stop: () => undefined }
 }
 
 /** Of every device there is or will be: the buffers made from now on. */
@@ -65,4 +71,11 @@ export function meterTensors(): MemoryMeter {
       tracker.trackTensor = track
     },
   }
+}
+
+/** Of an engine's memory what no meter sees: on wasm the moments are arrays of JavaScript's. */
+export async function bytesBeside(engine: Engine): Promise<number> {
+  if (engine.backend !== 'wasm') return 0
+  const { firstMoment, secondMoment } = await engine.getOptimiserState()
+  return firstMoment.byteLength + secondMoment.byteLength
 }

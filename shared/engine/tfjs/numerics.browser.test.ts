@@ -9,8 +9,6 @@ const inNode = 'slow on SwiftShader; numericsDawn.test.ts runs it in Node, with 
 numerics('webgpu in Chromium', {
   backend: 'webgpu',
   skip: {
-    'a batch in micro-batches': inNode,
-    'one sequence of one token': inNode,
     'a vocabulary of 32,768': inNode,
     'attention alone': inNode,
     'more than 65,535 rows of attention scores': inNode,

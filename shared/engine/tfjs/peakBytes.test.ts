@@ -24,7 +24,7 @@ test.each([
   ['states made again', { ...PRESETS.nano, layers: 6 }, 8, 8, true],
   ['states made again, a long sequence', { ...PRESETS.nano, sequenceLength: 512 }, 2, 2, true],
 ])(
-  '%s: the prediction is within 15 %% of the tensors held',
+  '%s: the prediction is within 15 %% of what tensors and moments take',
   async (_, config, batchSize, microBatch, recomputesBlocks = false) => {
     const shape = {
       backend: 'wasm',

@@ -4,7 +4,7 @@ import { initialParameters } from '../../model/initial.ts'
 import { randomSequences } from '../contract.ts'
 import type { WasmPaths } from './backend.ts'
 import { createTfjsEngine } from './createTfjsEngine.ts'
-import { meterMemory } from './memoryMeter.ts'
+import { bytesBeside, meterMemory } from './memoryMeter.ts'
 import type { StepShape } from './peakBytes.ts'
 
 /** Bytes at the peak of two inner steps; the backend is open already. */
@@ -29,7 +29,7 @@ export async function measurePeak(
       totalSteps: 100,
       peakLearningRate: 1e-3,
     })
-    return meter.peak()
+    return meter.peak() + (await bytesBeside(engine))
   } finally {
     engine.dispose()
     meter.stop()
