@@ -177,7 +177,7 @@ function sendBy(
   const onNetwork = (more: number) => {
     seen.network += more
   }
-  const told = { lease: lease.id, bytes, steps: 2, loss: 6.5, onNetwork }
+  const told = { lease: lease.id, bytes, steps: lease.steps, loss: 6.5, onNetwork }
   return sendContribution(told, token, signal, (sent) => seen.shown.push(sent), transport)
 }
 
