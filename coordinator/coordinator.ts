@@ -54,6 +54,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   const runs = new Runs({
     ...{ store, blobs, blobDirectory: folders.blobs, vault, aggregator, evaluator, clock },
     observer: metrics.observer,
+    comes: (hash) => partials.holds(hash),
   })
   await runs.open()
   metrics.show(runs)

@@ -1,7 +1,7 @@
 /**
  * Frees what old rounds leave on disk. The newest rounds keep everything, so that anyone can recompute their outer
  * steps; of older ones the record with its hashes stays and the bytes go. The untrained weights stay, and so do deltas
- * for as long as they are a way to the newest weights.
+ * for as long as they are a way to the newest weights. Equal bytes are one blob: what anything still needs stays.
  */
 import type { Machine } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
@@ -14,8 +14,11 @@ export interface PruneParts {
   readonly store: MetadataStore
   readonly blobs: BlobStore
   readonly vault: BlobStore
-  readonly machine: Machine
+  /** As it is when it is asked for. */
+  readonly machine: () => Machine | null
   readonly initialWeights: readonly string[]
+  /** Contributions that are coming. */
+  readonly comes: (hash: string) => boolean
   /** The round that was just closed. */
   readonly round: number
   /** Of its fragment, the deltas that no longer lead anywhere. */
@@ -23,11 +26,35 @@ export interface PruneParts {
 }
 
 export async function pruneRound(parts: PruneParts): Promise<void> {
-  const { store, blobs, vault, machine, initialWeights, round, droppedDeltas } = parts
-  for (const hash of droppedDeltas) await blobs.delete(hash)
-  const old = await store.roundBlobs(machine.run, round - KEPT_ROUNDS * machine.config.fragments)
+  const { store, machine, round, droppedDeltas } = parts
+  const now = machine()
+  if (now === null) return
+  await free(parts, 'blobs', droppedDeltas)
+  const old = await store.roundBlobs(now.run, round - KEPT_ROUNDS * now.config.fragments)
   if (!old) return
-  if (!initialWeights.includes(old.weightsBefore)) await blobs.delete(old.weightsBefore)
-  for (const hash of [old.exactBefore, old.velocityBefore]) if (hash !== null) await vault.delete(hash)
-  for (const hash of old.contributions) await vault.delete(hash)
+  await free(parts, 'blobs', [old.weightsBefore])
+  await free(parts, 'vault', [old.exactBefore, old.velocityBefore, ...old.contributions])
+}
+
+async function free(
+  parts: PruneParts,
+  from: 'blobs' | 'vault',
+  hashes: readonly (string | null)[],
+): Promise<void> {
+  for (const hash of hashes) {
+    const machine = parts.machine()
+    if (hash === null || machine === null || isNeeded(hash, machine, parts)) continue
+    await parts[from].delete(hash)
+  }
+}
+
+function isNeeded(hash: string, { fragments, accepted }: Machine, parts: PruneParts): boolean {
+  const standing = fragments.flatMap(({ base, deltas }) => [
+    base.weights,
+    base.exact,
+    base.velocity,
+    ...deltas.map((delta) => delta.hash),
+  ])
+  const counted = Object.values(accepted).some((contribution) => contribution.hash === hash)
+  return standing.includes(hash) || counted || parts.comes(hash) || parts.initialWeights.includes(hash)
 }

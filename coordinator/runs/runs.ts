@@ -37,6 +37,8 @@ export interface RunParts {
   readonly aggregator: Aggregator
   readonly evaluator: Evaluator
   readonly clock: Clock
+  /** Whether a contribution of this hash is on its way in. */
+  readonly comes: (hash: string) => boolean
   readonly observer: RunsObserver
 }
 
@@ -271,11 +273,12 @@ export class Runs {
 
   async #afterRound({ round, droppedDeltas }: ClosedRound): Promise<void> {
     const { store, blobs, vault } = this.#parts
-    const { machine } = this
-    if (machine === null) return
-    await this.#evaluate(round, weightsOf(machine))
+    if (this.machine === null) return
+    await this.#evaluate(round, weightsOf(this.machine))
     const initialWeights = this.#record?.initialWeights ?? []
-    await pruneRound({ store, blobs, vault, machine, initialWeights, round, droppedDeltas })
+    const machine = () => this.machine
+    const { comes } = this.#parts
+    await pruneRound({ store, blobs, vault, machine, initialWeights, comes, round, droppedDeltas })
   }
 
   /** After a restart: what the last process closed but did not measure. */

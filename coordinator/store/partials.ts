@@ -46,6 +46,8 @@ export interface Partials {
   receive(body: Readable, piece: Piece): Promise<Received>
   /** A stored contribution turned out unreadable: its part is hashed again before it is called stored again. */
   doubt(lease: string): void
+  /** Whether a contribution of this hash is coming, or has come for a lease that is still open. */
+  holds(hash: string): boolean
   /** Ends the uploads and removes the parts of all other leases. Leases never reopen. */
   keepOnly(leases: readonly string[]): Promise<void>
   /** Cuts off what is still coming and takes no more; what came stays. */
@@ -107,6 +109,11 @@ export async function openFilePartials(
   function committed(lease: string, hash?: string): number {
     const part = parts.get(lease)
     return part === undefined || (hash ?? part.hash) !== part.hash ? 0 : part.committed
+  }
+
+  function holds(hash: string): boolean {
+    const kept = [...parts.values()].some((part) => part.hash === hash)
+    return kept || [...uploads.values()].some((open) => open.some(({ piece }) => piece.hash === hash))
   }
 
   const newest = (lease: string): Upload | undefined => uploads.get(lease)?.at(-1)
@@ -252,7 +259,7 @@ export async function openFilePartials(
     await upload?.done.catch(() => undefined) // its own caller hears of it
   }
 
-  return { committed, receive, doubt, keepOnly, close }
+  return { committed, holds, receive, doubt, keepOnly, close }
 }
 
 /** Writes what is new of the body; flushed to the disk when it came to its end with the right length. */
