@@ -35,7 +35,6 @@ const COLUMNS = [
   { name: words.columns.utilisation, numeric: true },
   { name: words.columns.traffic, numeric: true },
   { name: words.columns.seen, numeric: true },
-  { name: words.columns.device },
   { name: words.columns.action, pinned: true },
 ]
 
@@ -65,7 +64,10 @@ function Row({ row, now, onRemove }: RowProps) {
   const [tone, icon] = LOOKS[state]
   return (
     <tr data-volunteer={row.id} data-state={state}>
-      <th scope="row">{row.name}</th>
+      <th scope="row">
+        {row.name}
+        <p class="small muted device">{row.device}</p>
+      </th>
       <td>
         <Pill tone={tone} icon={icon}>
           {words.states[state]}
@@ -83,7 +85,6 @@ function Row({ row, now, onRemove }: RowProps) {
         {row.bytesUp === null ? strings.unknown : `${bytes(row.bytesUp)} / ${bytes(row.bytesDown)}`}
       </td>
       <td class="numeric">{row.connected ? ago(now, now) : ago(row.lastSeenAt, now)}</td>
-      <td class="device">{row.device}</td>
       <td class="pinned">
         <Button
           size="small"

@@ -105,6 +105,7 @@ async function table() {
       onLoading: () => undefined,
       onTraining: ({ step }) => onStep(step),
       onWaiting: () => undefined,
+      onTrained: () => undefined,
     })
   return { replica, publish, begin, turn }
 }

@@ -3,7 +3,7 @@
  * the page draws is board.ts, a turn itself turn.ts, the socket connection.ts, the engine tabEngine.ts.
  */
 import type { ReadonlySignal } from '@preact/signals'
-import type { Welcome } from '../../shared/protocol/messages.ts'
+import type { LeaseAnswer, Welcome } from '../../shared/protocol/messages.ts'
 import type { FragmentView, Lease, Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
 import { blobStore } from '../storage/blobStore.ts'
 import { traffic } from '../storage/blobs.ts'
@@ -166,10 +166,31 @@ class Swarm implements SwarmControls {
     const replica = await this.#replicaFor(run, signal)
     if (!this.#joined) await this.#join()
     const { after } = replica
-    const answer = await this.#connection?.lease({ run: run.id, after, tokensPerSecond: this.#speed() })
+    const answer = await (this.#takeAsked(after) ?? this.#ask(run, after))
     if (answer === undefined || 'wait' in answer) return answer?.wait ?? 'no-run'
     await this.#work({ lease: answer.lease, run, replica }, signal)
     return null
+  }
+
+  /** An answer on its way to a lease asked for before it was needed, and what it is to follow. */
+  #asked: { after: string; answer: Promise<LeaseAnswer | undefined> } | null = null
+
+  async #ask(run: RunView, after: string | null): Promise<LeaseAnswer | undefined> {
+    return this.#connection?.lease({ run: run.id, after, tokensPerSecond: this.#speed() })
+  }
+
+  /** With overlap the next lease is asked for while this one's contribution is being made. */
+  #askAhead(run: RunView, { id }: Lease): void {
+    if (!run.config.overlap || this.#paused || this.view.value.finishing) return
+    const answer = this.#ask(run, id)
+    answer.catch(() => undefined) // whoever takes it hears of it
+    this.#asked = { after: id, answer }
+  }
+
+  #takeAsked(after: string | null): Promise<LeaseAnswer | undefined> | null {
+    const asked = this.#asked
+    this.#asked = null
+    return asked?.after === after ? asked.answer : null
   }
 
   /** One replica an engine. */
@@ -231,6 +252,7 @@ class Swarm implements SwarmControls {
           this.#progress({ kind: 'training', round, step, steps, tokensPerSecond, loss, deadlineAt })
         },
         onWaiting: () => this.#showAhead(round),
+        onTrained: () => this.#askAhead(run, lease),
       })
       const delivery = this.#deliver(lease, turn, replica, signal)
       void blobStore.prune(new Set([...this.#weights.hashes, ...this.#corpus.hashes]))

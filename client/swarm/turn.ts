@@ -26,6 +26,8 @@ export interface TurnParts {
   readonly onTraining: (progress: TrainProgress) => void
   /** All steps are taken, and the round has not begun. */
   readonly onWaiting: () => void
+  /** All steps are taken, and the contribution is being made. */
+  readonly onTrained: () => void
 }
 
 export interface Turn {
@@ -42,6 +44,7 @@ export async function takeTurn(parts: TurnParts): Promise<Turn> {
   const { steps, batchSize, firstStep, totalSteps, peakLearningRate } = lease
   const job = { sequences, steps, batchSize, firstStep, totalSteps, peakLearningRate }
   const trained = await train(parts, job, arrival)
+  parts.onTrained()
   return { bytes: await replica.contribution(lease), trained }
 }
 
