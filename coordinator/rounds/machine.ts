@@ -113,6 +113,7 @@ export interface Reduction {
 export function reduce(before: Machine, event: RoundEvent): Reduction {
   const state = structuredClone(before)
   const effects: Effect[] = []
+  mindTheClock(state, event.now)
   apply(state, event, effects)
   advance(state, event.now, effects)
   return { state, effects }
@@ -136,6 +137,16 @@ export function pendingMerge(state: Machine): Merge | null {
 /** Tokens of a contribution of so many steps. */
 export const tokensOf = (state: Machine, steps: number): number =>
   steps * state.config.batchSize * state.sequenceLength
+
+/** [R13] After the clock was set back nothing has begun in the future, and no deadline is further off than its length. */
+function mindTheClock(state: Machine, now: number): void {
+  const full = now + state.config.deadlineSeconds * 1_000
+  if (state.openedAt !== null) state.openedAt = Math.min(state.openedAt, now)
+  if (state.deadlineAt !== null) state.deadlineAt = Math.min(state.deadlineAt, full)
+  for (const lease of Object.values(state.leases)) {
+    if (lease.orphanedAt !== null) lease.orphanedAt = Math.min(lease.orphanedAt, now)
+  }
+}
 
 function apply(state: Machine, event: RoundEvent, effects: Effect[]): void {
   switch (event.type) {
@@ -214,6 +225,7 @@ function advance(state: Machine, now: number, effects: Effect[]): void {
   } else if (due) {
     state.deadlineAt = now + deadlineSeconds * 1_000 // R4
     state.extensions += 1
+    state.refusals = {} // L6
   }
 }
 
@@ -353,11 +365,7 @@ function request(state: Machine, event: Extract<RoundEvent, { type: 'request' }>
   notePace(state, volunteer, event.tokensPerSecond)
   const round = goesOnAhead(state, volunteer, after) ? state.round + 1 : state.round
   const held = leasesOf(state, volunteer).find(([, lease]) => lease.round === round)
-  if (held && state.status === 'running') {
-    if (held[1].after !== after) held[1].after = null // its replica is not what it was
-    effects.push({ type: 'granted', volunteer, id: held[0], lease: held[1] }) // L2
-    return
-  }
+  if (held && state.status === 'running') endLease(state, held[0], 'released', effects) // L2
   const reason = refusalToLease(state, volunteer, round)
   if (reason !== null) {
     effects.push({ type: 'wait', volunteer, reason })
@@ -414,7 +422,7 @@ function contribute(
   const { lease: id, volunteer, content } = event
   const lease = state.leases[id]
   if (state.accepted[id]?.hash === content.hash) return // the same bytes again: already counted
-  const reason = faultOf(state, lease, content)
+  const reason = faultOf(state, lease, event)
   if (!lease || reason !== null) {
     refuse(state, { ...event, reason: reason ?? 'stale', hash: content.hash }, effects)
     return
@@ -433,8 +441,13 @@ function contribute(
   )
 }
 
-function faultOf(state: Machine, lease: OpenLease | undefined, content: Content): RejectionReason | null {
+function faultOf(
+  state: Machine,
+  lease: OpenLease | undefined,
+  { volunteer, content }: { volunteer: string; content: Content },
+): RejectionReason | null {
   if (!lease) return 'stale' // R7
+  if (lease.volunteer !== volunteer) return 'not-your-lease'
   if (lease.round > state.round) return 'early' // L10
   return content.steps > lease.steps ? 'bad-steps' : null
 }
@@ -504,7 +517,6 @@ function endLease(state: Machine, id: string, how: LeaseEnd, effects: Effect[]):
   const lease = state.leases[id]
   const ranges: DataRange[] = lease?.ranges ?? []
   state.pool = giveBack(state.pool, ranges)
-  if (lease && state.replicas[lease.volunteer]?.lease === lease.after) delete state.replicas[lease.volunteer] // L9
   delete state.leases[id]
   effects.push({ type: 'lease-ended', lease: id, end: how })
 }

@@ -19,7 +19,8 @@ import type { ClosedRound, Effect } from '../rounds/machine.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
-import type { Commit, MetadataStore, RunRecord } from '../store/metadata.ts'
+import type { MetadataStore, RunRecord } from '../store/metadata.ts'
+import { commitOf } from './commit.ts'
 import { contributionBytes } from './contribution.ts'
 import type { RunsObserver } from './observer.ts'
 import { Problems } from './problems.ts'
@@ -351,26 +352,3 @@ export class Runs {
 const weightsOf = ({ fragments }: Machine): string[] => fragments.map(({ base }) => base.weights)
 
 export const modelOf = (config: RunConfig): ModelConfig => PRESETS[config.preset]
-
-/** The rows that an event's effects stand for. */
-function commitOf(machine: Machine, effects: readonly Effect[], now: number, bytesDown: number): Commit {
-  const of = <T extends Effect['type']>(type: T) =>
-    effects.filter((effect): effect is Extract<Effect, { type: T }> => effect.type === type)
-  const closed = of('round-closed')[0]?.closed
-  return {
-    machine,
-    granted: of('granted').map(({ id, lease: { volunteer, round, steps, ranges } }) => ({
-      id,
-      volunteer,
-      round,
-      steps,
-      ranges,
-    })),
-    ended: of('lease-ended'),
-    accepted: of('accepted'),
-    refused: of('refused'),
-    closed: closed ? { ...closed, bytesDown } : null,
-    bytesDown: closed ? 0 : bytesDown,
-    now,
-  }
-}
