@@ -45,6 +45,8 @@ export class House {
   #store: MetadataStore
   #driver: RoundDriver
   #timers = new Set<Timer>()
+  /** Under way. */
+  #commits = 0
   #dead = false
   #broken: unknown = null
 
@@ -139,7 +141,10 @@ export class House {
     const { fault } = this
     this.fault = null
     if (fault === 'before' || this.#dead) throw new Fallen()
-    await this.#store.commit(commitOf(machine, effects, now, 0))
+    this.#commits += 1
+    await this.#store.commit(commitOf(machine, effects, now, 0)).finally(() => {
+      this.#commits -= 1
+    })
     this.#tell(machine, effects)
     if (fault !== 'after') return
     this.#dead = true
@@ -170,7 +175,8 @@ export class House {
 
   /** Until all that is under way has ended; a process that fell is started again. */
   async #settle(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
+    do await new Promise((resolve) => setImmediate(resolve))
+    while (this.#commits > 0)
     if (this.#broken !== null) throw this.#broken
     if (this.#dead) await this.restart()
   }
