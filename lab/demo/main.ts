@@ -86,7 +86,7 @@ async function watch(
   let printed = 0
   return until(runs, async (view) => {
     while (view.history[printed]?.valLoss != null)
-      say(row(view.history[printed++] as RunView['history'][number])) // just seen
+      say(row(view.history[printed++] as RunView['history'][number], view.parameters)) // just seen
     const troubles = await Promise.all(tabs.tabs.map(troubleOf))
     const trouble = troubles.find((text) => text !== null)
     if (trouble) throw new PotluckError('internal', `A tab gave up: ${trouble}`)

@@ -1,4 +1,5 @@
 /** The demo's table, a line at a time. */
+import { timesLess } from '../../shared/diloco/traffic.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
 
 const COLUMNS: [title: string, width: number][] = [
@@ -11,6 +12,7 @@ const COLUMNS: [title: string, width: number][] = [
   ['seconds', 7],
   ['sent', 8],
   ['received', 9],
+  ['less than DP', 12],
 ]
 
 const line = (cells: string[]): string =>
@@ -19,10 +21,12 @@ const line = (cells: string[]): string =>
 export const header = (): string => line(COLUMNS.map(([title]) => title))
 
 export function untrained(valLoss: number, bitsPerByte: number): string {
-  return line(['0', '', '0', '', valLoss.toFixed(3), bitsPerByte.toFixed(3), '', '', ''])
+  return line(['0', '', '0', '', valLoss.toFixed(3), bitsPerByte.toFixed(3), '', '', '', ''])
 }
 
-export function row(round: RoundSummary): string {
+/** `DP`: what data parallelism would have sent for the same tokens, as shared/diloco/traffic.ts counts it. */
+export function row(round: RoundSummary, parameters: number): string {
+  const times = timesLess(round, parameters)
   return line([
     String(round.round),
     String(round.replicas),
@@ -33,6 +37,7 @@ export function row(round: RoundSummary): string {
     round.seconds.toFixed(1),
     megabytes(round.bytesUp),
     megabytes(round.bytesDown),
+    times === null ? '–' : `${times.toFixed(0)}×`,
   ])
 }
 
