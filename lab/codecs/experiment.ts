@@ -14,7 +14,7 @@ import { plotOf } from './plot.ts'
 import { type FinishedRun, type Report, reportOf } from './report.ts'
 import type { RunResult } from './run.ts'
 import { type RunTask, runAll } from './runHost.ts'
-import { FULL, grid, QUICK, type Settings } from './settings.ts'
+import { besideTheGrid, FULL, grid, QUICK, type Settings } from './settings.ts'
 import { printReport } from './table.ts'
 
 export async function measureCodecs(flags: string[], say = console.error): Promise<Report> {
@@ -29,7 +29,7 @@ export async function measureCodecs(flags: string[], say = console.error): Promi
   return report
 }
 
-/** Seed after seed, so that what is there after an interruption is whole. */
+/** The grid first, seed after seed, so that what is there after an interruption is whole. */
 async function runsOf(
   settings: Settings,
   seeds: readonly string[],
@@ -37,7 +37,9 @@ async function runsOf(
   say: (text: string) => void,
 ): Promise<FinishedRun[]> {
   const cache = await openCache(path)
-  const wanted = seeds.flatMap((seed) => grid().map((cell) => ({ cell, seed })))
+  const wanted = [grid(), besideTheGrid()].flatMap((cells) =>
+    seeds.flatMap((seed) => cells.map((cell) => ({ cell, seed }))),
+  )
   const missing = wanted.filter(({ cell, seed }) => cache.get(keyOf(settings, cell, seed)) === undefined)
   say(`${wanted.length} runs, ${wanted.length - missing.length} of them finished before.`)
   let left = missing.length

@@ -6,12 +6,15 @@ import type { Report, Row } from './report.ts'
 import { decades, element, escaped, line, linear, logarithmic, type Scale, text, ticks } from './svg.ts'
 
 const [WIDTH, HEIGHT] = [1000, 700]
-const LEFT = 70
-const PANEL = { width: 215, gap: 14 }
+const LEFT = 88
+const PANEL = { width: 212, gap: 14 }
 const UPPER: Band = { top: 92, bottom: 350 }
-const LOWER: Band = { top: 410, bottom: 590 }
+const LOWER: Band = { top: 378, bottom: 590 }
 /** Pixels between the three marks of one codec, whose bytes are the same. */
-const DODGE = 9
+const DODGE = 7
+const RADIUS = 3.4
+/** How far the axis of bytes goes beyond the least and the most sent, as a factor. */
+const MARGIN = 1.6
 
 /** Pixels. */
 interface Band {
@@ -28,6 +31,7 @@ text { font: 12px system-ui, sans-serif; fill: var(--ink) }
 .title { font-size: 17px; font-weight: 600 }
 .soft { fill: var(--soft) }
 .head { font-weight: 600 }
+.name { font-size: 11px }
 .rule { stroke: var(--rule) }
 .reference { stroke: var(--soft); stroke-dasharray: 5 4 }
 .mark { stroke-width: 1.8; fill: var(--ground) }
@@ -51,6 +55,7 @@ export function plotOf(report: Report): string {
     element('style', {}, STYLE),
     element('rect', { width: WIDTH, height: HEIGHT, style: 'fill: var(--ground)' }),
     ...heading(report),
+    ...columns.flatMap(bytesAxis), // first, so that marks lie on its lines
     ...upper(report, columns),
     ...lower(columns),
     ...legend(),
@@ -61,7 +66,7 @@ export function plotOf(report: Report): string {
 
 function columnsOf({ rows, withoutMomentum }: Report): Column[] {
   const bytes = rows.map(({ bytesUp }) => bytesUp)
-  const range = [Math.min(...bytes) / 2, Math.max(...bytes) * 2] as const
+  const range = [Math.min(...bytes) / MARGIN, Math.max(...bytes) * MARGIN] as const
   const settings = [...new Set(rows.map(settingOf))]
   return settings.map((setting, i) => {
     const from = LEFT + i * (PANEL.width + PANEL.gap)
@@ -79,7 +84,7 @@ function settingOf({ fragments, overlap }: Row): string {
 
 function heading({ settings }: Report): string[] {
   const { replicas, innerSteps, synchronisations, seeds } = settings
-  const how = `M = ${replicas} replicas, H = ${innerSteps}, ${synchronisations} outer steps of each parameter, means over ${seeds} seeds.`
+  const how = `M = ${replicas} replicas, H = ${innerSteps}, ${synchronisations} outer steps of each parameter, means over ${seeds} ${seeds === 1 ? 'seed' : 'seeds'}.`
   return [
     text(LEFT, 28, 'DiLoCo through each codec: validation loss against bytes sent', { class: 'title' }),
     text(LEFT, 48, `${how} The coordinator’s delta is int8 (f32 for f32).`, { class: 'soft' }),
@@ -94,13 +99,13 @@ function upper(report: Report, columns: readonly Column[]): string[] {
     yTitle(UPPER, 'validation loss, nats per token'),
     ...columns.flatMap((column, i) => [
       text(column.from, UPPER.top - 12, settingOf(column.rows[0] as Row), { class: 'head' }), // each has rows
-      ...frame(column, UPPER, ticks(range, 5), y, (value) => (i === 0 ? value.toFixed(1) : null)),
+      ...frame(column, UPPER, ticks(range, 5), y, (value) => (i === 0 ? String(value) : null)),
       line(column.from, y(report.start.mean), column.to, y(report.start.mean), { class: 'reference' }),
       ...(i === 0
         ? [text(column.to - 4, y(report.start.mean) - 5, 'start', { class: 'soft', 'text-anchor': 'end' })]
         : []),
       ...[...column.rows, ...column.plain].map((row) => mark(row, column.x(row.bytesUp), y(row.valLoss))),
-      ...names(column, column.rows, (row) => y(row.valLoss)),
+      ...names(column, [...column.rows, ...column.plain], (row) => y(row.valLoss)),
     ]),
   ]
 }
@@ -120,7 +125,6 @@ function lower(columns: readonly Column[]): string[] {
       ...column.rows.filter(close).flatMap((row) => whisker(row, column.x(row.bytesUp), y)),
       ...column.rows.filter(close).map((row) => mark(row, column.x(row.bytesUp), y(row.relativeToF32))),
       ...names(column, column.rows.filter(close), (row) => Math.min(...endsOf(row).map(y))),
-      ...bytesAxis(column),
     ]),
     text(LEFT, LOWER.bottom + 40, 'MB sent by one replica in the whole run (log scale)', { class: 'soft' }),
   ]
@@ -156,15 +160,16 @@ function frame(
 
 function bytesAxis({ x, from, to, rows }: Column): string[] {
   const bytes = rows.map(({ bytesUp }) => bytesUp)
-  return decades([Math.min(...bytes) / 2, Math.max(...bytes) * 2]).flatMap((value) => [
+  return decades([Math.min(...bytes) / MARGIN, Math.max(...bytes) * MARGIN]).flatMap((value) => [
     ...[UPPER, LOWER].map(({ top, bottom }) => line(x(value), top, x(value), bottom, { class: 'rule' })),
     line(from, LOWER.bottom, to, LOWER.bottom, { class: 'rule' }),
     text(x(value), LOWER.bottom + 18, String(value / 1e6), { class: 'soft', 'text-anchor': 'middle' }),
   ])
 }
 
-function yTitle({ top }: Band, words: string): string {
-  return text(10, top - 32, words, { class: 'soft' })
+function yTitle({ top, bottom }: Band, words: string): string {
+  const [x, y] = [18, (top + bottom) / 2]
+  return text(x, y, words, { class: 'soft', 'text-anchor': 'middle', transform: `rotate(-90 ${x} ${y})` })
 }
 
 /** Each codec's name over the highest of its marks. */
@@ -173,7 +178,7 @@ function names({ x }: Column, rows: readonly Row[], y: (row: Row) => number): st
     const own = rows.filter((row) => row.codec === codec)
     const highest = Math.min(...own.map(y))
     const at = x(own[0]?.bytesUp ?? 1)
-    return text(at, highest - 11, codec, { class: `name ${codec}`, 'text-anchor': 'middle' })
+    return text(at, highest - 10, codec, { class: `name ${codec}`, 'text-anchor': 'middle' })
   })
 }
 
@@ -205,12 +210,12 @@ function symbol(kind: Symbol, codec: string, x: number, y: number): string {
   const shape = { class: `mark ${codec}` }
   switch (kind) {
     case 'ring':
-      return element('circle', { cx: x, cy: y, r: 4, ...shape })
+      return element('circle', { cx: x, cy: y, r: RADIUS, ...shape })
     case 'disc':
-      return element('circle', { cx: x, cy: y, r: 4, class: `mark whole ${codec}` })
+      return element('circle', { cx: x, cy: y, r: RADIUS, class: `mark whole ${codec}` })
     case 'diamond':
       return element('path', {
-        d: `M${x} ${y - 5.5}l5.5 5.5l-5.5 5.5l-5.5 -5.5z`,
+        d: `M${x} ${y - 4.6}l4.6 4.6l-4.6 4.6l-4.6 -4.6z`,
         class: `mark whole ${codec}`,
       })
     case 'cross':
@@ -224,7 +229,7 @@ const LEGEND: readonly [Symbol, string][] = [
   ['ring', 'no error feedback'],
   ['diamond', 'error feedback, decay 0.95'],
   ['disc', 'plain error feedback, decay 1'],
-  ['cross', 'outer step without momentum, decay 0.95 (f32: none)'],
+  ['cross', 'no outer momentum; decay 0.95 (f32: 0)'],
 ]
 
 function legend(): string[] {

@@ -139,7 +139,7 @@ const TOLERANCE = 0.005
 function conclusionsOf(rows: readonly Row[], noise: readonly Row[], summary: readonly Summary[]): string[] {
   const largest = Math.max(...noise.map(({ relativeToF32 }) => Math.abs(relativeToF32)))
   return [
-    `Noise: f32 that starts one unit in the last place away ends at most ${percent(largest)} away on average.`,
+    `Noise: f32 that starts one unit in the last place away ends at most ${percent(largest).replace('+', '')} away, on average over seeds.`,
     ...summary.map(sentenceOf),
     ...['int8', 'int4'].map((codec) => verdictOf(codec, rows)),
   ]
@@ -160,9 +160,9 @@ const isTolerable = (relative: number) => Math.abs(relative) <= TOLERANCE
 const range = (interval: Estimate['interval']) =>
   interval === null ? '[one seed]' : `[${interval.map(percent).join(', ')}]`
 
-/** Two significant digits at least: noise is small. */
+/** With its sign and two significant digits, because noise is small; down to a millionth of a percent. */
 export function percent(part: number): string {
   const value = 100 * part
-  const digits = Math.abs(value) < 0.01 ? 4 : Math.abs(value) < 1 ? 3 : 2
+  const digits = value === 0 ? 0 : Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(Math.abs(value)))))
   return `${value > 0 ? '+' : ''}${value.toFixed(digits)} %`
 }

@@ -42,20 +42,20 @@ export interface Cell {
 }
 
 /**
- * Four layers, so that each of four fragments has one. 40,248 parameters; a run takes about 4 s of one core. Small as it
- * is, it is quiet: twins end within a ten-thousandth of a percent of one another.
+ * Four layers, so that each of four fragments has one. 40,248 parameters; a run takes about 3 s of one core. Small as it
+ * is, it is quiet: twins that start one unit in the last place apart end within 0.0001 %.
  */
 export const FULL: Settings = {
   model: { vocabSize: 512, layers: 4, heads: 2, dModel: 24, headDim: 12, hidden: 64, sequenceLength: 32 },
   replicas: 2,
   innerSteps: 12,
-  synchronisations: 20,
+  synchronisations: 16,
   batchSize: 4,
   warmSteps: 150,
   innerLearningRate: 6e-3,
   outerLearningRate: 'auto',
   outerMomentum: 0.9,
-  heldOutTokens: 12_800,
+  heldOutTokens: 6_400,
   evaluations: 4,
 }
 
@@ -76,24 +76,31 @@ export const FRAGMENTS = [1, 4] as const
 /** None, all of it, and as SparseLoCo (arXiv 2508.15706) has it. */
 export const DECAYS = [0, 1, 0.95] as const
 
-/**
- * Every cell once. In each setting f32 and its twin come first, because the others are compared with them, and last
- * sparse by SparseLoCo's recipe, where error feedback stands in for outer momentum, beside f32 by the same.
- */
-export function grid(): Cell[] {
-  return FRAGMENTS.flatMap((fragments) => [false, true].flatMap((overlap) => gridOf(fragments, overlap)))
-}
+/** Nesterov's outer step, f32 first, then every lossy codec with every decay. */
+export const grid = (): Cell[] => inEverySetting((f32) => [f32, ...lossyCells(f32)])
 
-function gridOf(fragments: number, overlap: boolean): Cell[] {
-  const f32: Cell = { codec: 'f32', decay: 0, fragments, overlap, outer: 'nesterov', twin: false }
-  const lossy = CODEC_NAMES.filter((codec) => codec !== 'f32')
-  return [
-    f32,
+/**
+ * What the grid is to be read beside: twins of f32, and sparse by SparseLoCo's recipe, where error feedback stands in
+ * for outer momentum, with f32 by the same.
+ */
+export const besideTheGrid = (): Cell[] =>
+  inEverySetting((f32) => [
     { ...f32, twin: true },
-    ...lossy.flatMap((codec) => DECAYS.map((decay) => ({ ...f32, codec, decay }))),
     { ...f32, outer: 'plain' },
     { ...f32, codec: 'sparse', decay: 0.95, outer: 'plain' },
-  ]
+  ])
+
+function inEverySetting(cells: (f32: Cell) => Cell[]): Cell[] {
+  return FRAGMENTS.flatMap((fragments) =>
+    [false, true].flatMap((overlap) =>
+      cells({ codec: 'f32', decay: 0, fragments, overlap, outer: 'nesterov', twin: false }),
+    ),
+  )
+}
+
+function lossyCells(f32: Cell): Cell[] {
+  const lossy = CODEC_NAMES.filter((codec) => codec !== 'f32')
+  return lossy.flatMap((codec) => DECAYS.map((decay) => ({ ...f32, codec, decay })))
 }
 
 /** The delta that replicas download: f32 beside an f32 uplink, so that such a run has no rounding at all. */
