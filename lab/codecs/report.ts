@@ -40,6 +40,14 @@ export interface Summary {
   readonly worst: number
 }
 
+/** What fragments and overlap cost by themselves: f32 in one setting against f32 whole and without overlap. */
+export interface SettingCost {
+  readonly fragments: number
+  readonly overlap: boolean
+  readonly relativeToClassic: number
+  readonly relativeCi: Estimate['interval']
+}
+
 export interface Report {
   readonly settings: Settings & { readonly seeds: number; readonly downlink: string }
   /** Nats per token of the warm checkpoints, where every run begins, and their interval over seeds. */
@@ -51,6 +59,7 @@ export interface Report {
   /** f32 against f32 that starts one unit in the last place away. */
   readonly noise: Row[]
   readonly summary: Summary[]
+  readonly costOfSettings: SettingCost[]
   readonly conclusions: string[]
 }
 
@@ -62,6 +71,7 @@ export function reportOf(settings: Settings, seeds: readonly string[], runs: rea
   const rows = rowsWhere(({ twin, outer }) => !twin && outer === 'nesterov')
   const noise = rowsWhere(({ twin }) => twin)
   const summary = summaries(seeds, runs)
+  const costOfSettings = costsOf(rows, seeds, runs)
   return {
     settings: { ...settings, seeds: seeds.length, downlink: 'int8; f32 when the uplink is f32' },
     start: estimate(seeds.map((seed) => startOf(seed, runs))),
@@ -69,7 +79,8 @@ export function reportOf(settings: Settings, seeds: readonly string[], runs: rea
     withoutMomentum: rowsWhere(({ outer }) => outer === 'plain'),
     noise,
     summary,
-    conclusions: conclusionsOf(rows, noise, summary),
+    costOfSettings,
+    conclusions: conclusionsOf(rows, noise, summary, costOfSettings),
   }
 }
 
@@ -100,9 +111,32 @@ function rowOf(cell: Cell, seeds: readonly string[], runs: readonly FinishedRun[
 }
 
 function relativeOf(cell: Cell, seed: string, runs: readonly FinishedRun[]): number {
-  const { fragments, overlap } = cell
-  const f32: Cell = { codec: 'f32', decay: 0, fragments, overlap, outer: 'nesterov', twin: false }
-  return resultOf(cell, seed, runs).valLoss / resultOf(f32, seed, runs).valLoss - 1
+  const { valLoss } = resultOf(cell, seed, runs)
+  return valLoss / resultOf(f32In(cell.fragments, cell.overlap), seed, runs).valLoss - 1
+}
+
+const f32In = (fragments: number, overlap: boolean): Cell => ({
+  codec: 'f32',
+  decay: 0,
+  fragments,
+  overlap,
+  outer: 'nesterov',
+  twin: false,
+})
+
+function costsOf(
+  rows: readonly Row[],
+  seeds: readonly string[],
+  runs: readonly FinishedRun[],
+): SettingCost[] {
+  const others = rows.filter(({ codec, fragments, overlap }) => codec === 'f32' && (fragments > 1 || overlap))
+  return others.map(({ fragments, overlap }) => {
+    const lossOf = (cell: Cell, seed: string) => resultOf(cell, seed, runs).valLoss
+    const { mean, interval } = estimate(
+      seeds.map((seed) => lossOf(f32In(fragments, overlap), seed) / lossOf(f32In(1, false), seed) - 1),
+    )
+    return { fragments, overlap, relativeToClassic: mean, relativeCi: interval }
+  })
 }
 
 function resultOf(cell: Cell, seed: string, runs: readonly FinishedRun[]): RunResult {
@@ -136,11 +170,17 @@ function summaryOf(cells: readonly Cell[], seeds: readonly string[], runs: reado
 /** What a codec may cost: 0.5 %. */
 const TOLERANCE = 0.005
 
-function conclusionsOf(rows: readonly Row[], noise: readonly Row[], summary: readonly Summary[]): string[] {
+function conclusionsOf(
+  rows: readonly Row[],
+  noise: readonly Row[],
+  summary: readonly Summary[],
+  costs: readonly SettingCost[],
+): string[] {
   const largest = Math.max(...noise.map(({ relativeToF32 }) => Math.abs(relativeToF32)))
   return [
     `Noise: f32 that starts one unit in the last place away ends at most ${percent(largest).replace('+', '')} away, on average over seeds.`,
     ...summary.map(sentenceOf),
+    ...costs.map(costSentenceOf),
     ...['int8', 'int4'].map((codec) => verdictOf(codec, rows)),
   ]
 }
@@ -148,6 +188,11 @@ function conclusionsOf(rows: readonly Row[], noise: readonly Row[], summary: rea
 function sentenceOf({ codec, decay, outer, relativeToF32, relativeCi, worst }: Summary): string {
   const how = outer === 'plain' ? ', outer step without momentum' : ''
   return `${codec}, decay ${decay}${how}: ${percent(relativeToF32)} ${range(relativeCi)} against f32 over all settings, ${percent(worst)} in the worst.`
+}
+
+function costSentenceOf({ fragments, overlap, relativeToClassic, relativeCi }: SettingCost): string {
+  const what = `P=${fragments} ${overlap ? 'with' : 'without'} overlap`
+  return `f32, ${what}: ${percent(relativeToClassic)} ${range(relativeCi)} against P=1 without overlap.`
 }
 
 function verdictOf(codec: string, rows: readonly Row[]): string {
