@@ -132,10 +132,10 @@ function lower(columns: readonly Column[]): string[] {
 
 const endsOf = ({ relativeToF32, relativeCi }: Row): number[] => [relativeToF32, ...(relativeCi ?? [])]
 
-/** The range and a twelfth of it on both sides. */
+/** The range, a twelfth of it below and, for the names, a sixth above. */
 function padded([low, high]: readonly [number, number]): readonly [number, number] {
   const more = (high - low) / 12
-  return [low - more, high + more]
+  return [low - more, high + 2 * more]
 }
 
 function frame(

@@ -54,6 +54,7 @@ describe('a percentage', () => {
     [0.1234, '+12.34 %'],
     [-0.00123, '-0.12 %'],
     [0.0000123, '+0.0012 %'],
+    [-0.0000000123, '-1e-6 %'],
     [0, '0 %'],
   ])('of %f is %s', (part, words) => {
     expect(percent(part)).toBe(words)

@@ -69,7 +69,6 @@ export function reportOf(settings: Settings, seeds: readonly string[], runs: rea
   const rowsWhere = (keep: (cell: Cell) => boolean) =>
     all.filter(({ cell }) => keep(cell)).map(({ row }) => row)
   const rows = rowsWhere(({ twin, outer }) => !twin && outer === 'nesterov')
-  const noise = rowsWhere(({ twin }) => twin)
   const summary = summaries(seeds, runs)
   const costOfSettings = costsOf(rows, seeds, runs)
   return {
@@ -77,10 +76,15 @@ export function reportOf(settings: Settings, seeds: readonly string[], runs: rea
     start: estimate(seeds.map((seed) => startOf(seed, runs))),
     rows,
     withoutMomentum: rowsWhere(({ outer }) => outer === 'plain'),
-    noise,
+    noise: rowsWhere(({ twin }) => twin),
     summary,
     costOfSettings,
-    conclusions: conclusionsOf(rows, noise, summary, costOfSettings),
+    conclusions: [
+      noiseSentenceOf(seeds, runs),
+      ...summary.map(sentenceOf),
+      ...costOfSettings.map(costSentenceOf),
+      ...['int8', 'int4'].map((codec) => verdictOf(codec, rows)),
+    ],
   }
 }
 
@@ -170,19 +174,13 @@ function summaryOf(cells: readonly Cell[], seeds: readonly string[], runs: reado
 /** What a codec may cost: 0.5 %. */
 const TOLERANCE = 0.005
 
-function conclusionsOf(
-  rows: readonly Row[],
-  noise: readonly Row[],
-  summary: readonly Summary[],
-  costs: readonly SettingCost[],
-): string[] {
-  const largest = Math.max(...noise.map(({ relativeToF32 }) => Math.abs(relativeToF32)))
-  return [
-    `Noise: f32 that starts one unit in the last place away ends at most ${percent(largest).replace('+', '')} away, on average over seeds.`,
-    ...summary.map(sentenceOf),
-    ...costs.map(costSentenceOf),
-    ...['int8', 'int4'].map((codec) => verdictOf(codec, rows)),
-  ]
+/** What pairing is worth: how far twins end apart, and how far seeds. */
+function noiseSentenceOf(seeds: readonly string[], runs: readonly FinishedRun[]): string {
+  const twins = runs.filter(({ cell }) => cell.twin).map(({ cell, seed }) => relativeOf(cell, seed, runs))
+  const largest = percent(Math.max(...twins.map(Math.abs))).replace('+', '')
+  const losses = seeds.map((seed) => resultOf(f32In(1, false), seed, runs).valLoss)
+  const spread = percent(Math.max(...losses) / Math.min(...losses) - 1).replace('+', '')
+  return `Noise: f32 that starts one unit in the last place away ends within ${largest} of f32; seeds among themselves within ${spread}.`
 }
 
 function sentenceOf({ codec, decay, outer, relativeToF32, relativeCi, worst }: Summary): string {
@@ -205,9 +203,11 @@ const isTolerable = (relative: number) => Math.abs(relative) <= TOLERANCE
 const range = (interval: Estimate['interval']) =>
   interval === null ? '[one seed]' : `[${interval.map(percent).join(', ')}]`
 
-/** With its sign and two significant digits, because noise is small; down to a millionth of a percent. */
+/** With its sign and two significant digits, because noise is small; below a ten-thousandth of a percent, one. */
 export function percent(part: number): string {
   const value = 100 * part
-  const digits = value === 0 ? 0 : Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(Math.abs(value)))))
-  return `${value > 0 ? '+' : ''}${value.toFixed(digits)} %`
+  const size = Math.abs(value)
+  const digits = size === 0 ? 0 : Math.max(2, 1 - Math.floor(Math.log10(size)))
+  const written = size > 0 && size < 1e-4 ? value.toExponential(0) : value.toFixed(digits)
+  return `${value > 0 ? '+' : ''}${written} %`
 }
