@@ -24,6 +24,8 @@ export interface Row {
   /** Mean over seeds of loss / loss of f32 − 1, in the same setting, with the same seed and Nesterov's outer step. */
   readonly relativeToF32: number
   readonly relativeCi: Estimate['interval']
+  /** What that is the mean of, seed by seed, to four digits. */
+  readonly relativeBySeed: readonly number[]
   /** Sent by one replica in a whole run. */
   readonly bytesUp: number
   readonly bytesDown: number
@@ -95,7 +97,8 @@ function startOf(seed: string, runs: readonly FinishedRun[]): number {
 function rowOf(cell: Cell, seeds: readonly string[], runs: readonly FinishedRun[]): Row {
   const results = seeds.map((seed) => resultOf(cell, seed, runs))
   const loss = estimate(results.map(({ valLoss }) => valLoss))
-  const relative = estimate(seeds.map((seed) => relativeOf(cell, seed, runs)))
+  const bySeed = seeds.map((seed) => relativeOf(cell, seed, runs))
+  const relative = estimate(bySeed)
   const { codec, decay, fragments, overlap, outer } = cell
   return {
     codec,
@@ -109,6 +112,7 @@ function rowOf(cell: Cell, seeds: readonly string[], runs: readonly FinishedRun[
     ciHigh: loss.interval?.[1] ?? null,
     relativeToF32: relative.mean,
     relativeCi: relative.interval,
+    relativeBySeed: bySeed.map((value) => Number(value.toPrecision(4))),
     bytesUp: results[0]?.bytesUp ?? 0, // the same for every seed, as is the next
     bytesDown: results[0]?.bytesDown ?? 0,
   }
@@ -176,11 +180,13 @@ const TOLERANCE = 0.005
 
 /** What pairing is worth: how far twins end apart, and how far seeds. */
 function noiseSentenceOf(seeds: readonly string[], runs: readonly FinishedRun[]): string {
-  const twins = runs.filter(({ cell }) => cell.twin).map(({ cell, seed }) => relativeOf(cell, seed, runs))
-  const largest = percent(Math.max(...twins.map(Math.abs))).replace('+', '')
+  const largest = (chosen: readonly FinishedRun[]) =>
+    unsigned(Math.max(...chosen.map(({ cell, seed }) => Math.abs(relativeOf(cell, seed, runs)))))
+  const twins = largest(runs.filter(({ cell }) => cell.twin))
+  const f16 = largest(runs.filter(({ cell }) => cell.codec === 'f16'))
   const losses = seeds.map((seed) => resultOf(f32In(1, false), seed, runs).valLoss)
-  const spread = percent(Math.max(...losses) / Math.min(...losses) - 1).replace('+', '')
-  return `Noise: f32 that starts one unit in the last place away ends within ${largest} of f32; seeds among themselves within ${spread}.`
+  const spread = unsigned(Math.max(...losses) / Math.min(...losses) - 1)
+  return `Noise: in any single run, f32 that starts one unit in the last place away ends within ${twins} of f32, and f16 within ${f16}; seeds differ by up to ${spread}.`
 }
 
 function sentenceOf({ codec, decay, outer, relativeToF32, relativeCi, worst }: Summary): string {
@@ -202,6 +208,8 @@ function verdictOf(codec: string, rows: readonly Row[]): string {
 const isTolerable = (relative: number) => Math.abs(relative) <= TOLERANCE
 const range = (interval: Estimate['interval']) =>
   interval === null ? '[one seed]' : `[${interval.map(percent).join(', ')}]`
+
+const unsigned = (part: number) => percent(part).replace('+', '')
 
 /** With its sign and two significant digits, because noise is small; below a ten-thousandth of a percent, one. */
 export function percent(part: number): string {
