@@ -1,0 +1,99 @@
+/**
+ * One replica: an engine with its own moments, and what it remembers of the global model. It trains, contributes a
+ * fragment and adopts a fragment; when it does so is run.ts's business.
+ */
+import type { Codec } from '../../shared/codec/codec.ts'
+import { encodeWithFeedback } from '../../shared/codec/feedback.ts'
+import { pseudoGradient } from '../../shared/diloco/outer.ts'
+import type { Engine, OptimiserState, TrainJob } from '../../shared/engine/engine.ts'
+import type { ParameterRange } from '../../shared/model/layout.ts'
+
+/** Everything a replica starts from: the same for all codecs of a seed. */
+export interface Checkpoint {
+  readonly parameters: Float32Array<ArrayBuffer>
+  readonly optimiser: OptimiserState
+  /** Its validation loss, nats per token. */
+  readonly valLoss: number
+}
+
+/** What a replica keeps for one fragment. */
+interface Track {
+  readonly ranges: readonly ParameterRange[]
+  /** θ̂ as this replica last adopted it. */
+  base: Float32Array
+  readonly residual: Float32Array
+  /** Trained since its last contribution. */
+  tokens: number
+}
+
+export interface Replica {
+  readonly engine: Engine
+  readonly tracks: readonly Track[]
+}
+
+export interface Contribution {
+  readonly bytes: Uint8Array
+  /** Tokens. */
+  readonly weight: number
+  /** The replica's own values when it contributed. */
+  readonly mark: Float32Array
+}
+
+/** The values of `ranges`, one after another. */
+export function pick(all: Float32Array, ranges: readonly ParameterRange[]): Float32Array {
+  const values = new Float32Array(ranges.reduce((sum, { size }) => sum + size, 0))
+  let at = 0
+  for (const { offset, size } of ranges) {
+    values.set(all.subarray(offset, offset + size), at)
+    at += size
+  }
+  return values
+}
+
+export function startReplica(
+  engine: Engine,
+  { parameters, optimiser }: Checkpoint,
+  cut: readonly ParameterRange[][],
+): Replica {
+  engine.setParameters(parameters)
+  engine.setOptimiserState(optimiser)
+  const tracks = cut.map((ranges) => {
+    const base = pick(parameters, ranges)
+    return { ranges, base, residual: new Float32Array(base.length), tokens: 0 }
+  })
+  return { engine, tracks }
+}
+
+export async function trainReplica({ engine, tracks }: Replica, job: TrainJob): Promise<void> {
+  const { tokens } = await engine.train(job)
+  for (const track of tracks) track.tokens += tokens
+}
+
+/** [S2, S4] */
+export async function contribute(
+  track: Track,
+  engine: Engine,
+  codec: Codec,
+  decay: number,
+): Promise<Contribution> {
+  const mark = await engine.getParameters(track.ranges)
+  const bytes = encodeWithFeedback(codec, pseudoGradient(track.base, mark), track.residual, decay)
+  const weight = track.tokens
+  track.tokens = 0
+  return { bytes, weight, mark }
+}
+
+/** [S3] local ← θ̂ + (local − mark): the steps made since the mark are kept; without any, local is θ̂ exactly. */
+export async function adopt(
+  track: Track,
+  engine: Engine,
+  weights: Float32Array,
+  mark: Float32Array,
+): Promise<void> {
+  const local = await engine.getParameters(track.ranges)
+  for (let i = 0; i < local.length; i++) {
+    local[i] = (weights[i] as number) + ((local[i] as number) - (mark[i] as number)) // all have this length
+  }
+  engine.setParameters(local, track.ranges)
+  track.base = weights.slice()
+}
