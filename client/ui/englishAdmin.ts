@@ -50,7 +50,8 @@ const form = {
   fragments: 'Fragments (P)',
   fragmentsHint: 'Each round sends one of so many parts of the model, after H/P steps.',
   codec: 'Updates as',
-  codecHint: 'How volunteers send: int8 is a quarter of f32, int4 an eighth, sparse about 1 %.',
+  codecHint:
+    'How volunteers send: int8 is a quarter of f32, int4 an eighth, and neither costs learning. Sparse, about 1 %, does, most of all with momentum.',
   downlink: 'Weights as',
   downlinkHint: 'How the change of the weights reaches volunteers after each round.',
   errorFeedback: 'Error feedback',
