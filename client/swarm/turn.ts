@@ -4,7 +4,7 @@
  * buttons or sockets; the caller watches progress and aborts.
  */
 import type { TrainJob, TrainProgress, TrainResult } from '../../shared/engine/engine.ts'
-import { PRESETS } from '../../shared/model/config.ts'
+import { type ModelConfig, PRESETS } from '../../shared/model/config.ts'
 import type { FragmentView, Lease, RunView } from '../../shared/protocol/run.ts'
 import { merged, NOTHING_DONE, restOf } from '../worker/restOfJob.ts'
 import type { CorpusCache } from './corpusCache.ts'
@@ -62,7 +62,7 @@ async function train(parts: TurnParts, job: TrainJob, arrival: Arriving): Promis
       continue
     }
     const before = done
-    const progress = (p: TrainProgress) => onTraining({ ...p, step: before.steps + p.step, steps: job.steps })
+    const progress = (p: TrainProgress) => onTraining(ofLease(before, p, job, config))
     utilisation.jobBegan()
     const result = await arrival.during(replica.engine.train(restOf(job, done.steps, config), { progress }))
     utilisation.jobEnded(result.seconds)
@@ -70,6 +70,19 @@ async function train(parts: TurnParts, job: TrainJob, arrival: Arriving): Promis
   }
   signal.throwIfAborted()
   return done
+}
+
+/** Steps and speed of the whole lease, of which this job is a part. */
+function ofLease(
+  before: TrainResult,
+  { step, loss, tokensPerSecond }: TrainProgress,
+  { steps, batchSize }: TrainJob,
+  { sequenceLength }: ModelConfig,
+): TrainProgress {
+  const tokens = step * batchSize * sequenceLength
+  const seconds = tokensPerSecond > 0 ? tokens / tokensPerSecond : 0
+  const speed = (before.tokens + tokens) / (before.seconds + seconds)
+  return { step: before.steps + step, steps, loss, tokensPerSecond: Number.isFinite(speed) ? speed : 0 }
 }
 
 /** The global weights on their way into the engine. */

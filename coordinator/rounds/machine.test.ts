@@ -64,8 +64,7 @@ function table(config: Partial<Machine['config']> = {}) {
     gone: (volunteer: string) => t.send({ type: 'disconnect', volunteer, now: t.now }),
     request(volunteer: string, after: string | null = null): string {
       const id = `lease-${100 + leases++}`
-      const tokensPerSecond = t.speeds[volunteer] ?? null
-      const effects = t.send({ type: 'request', volunteer, id, after, tokensPerSecond, now: t.now })
+      const effects = t.send({ type: 'request', volunteer, id, after, speeds: t.speeds, now: t.now })
       const answer = effects.find((effect) => effect.type === 'granted' || effect.type === 'wait')
       if (answer?.type === 'granted') return answer.id
       if (answer?.type === 'wait') return answer.reason
@@ -512,6 +511,21 @@ describe('leases sized by speed', () => {
     expect(steps(t, t.request(bob))).toBe(2)
     t.now = 30_000
     expect(steps(t, t.request(cai))).toBe(1)
+  })
+
+  it('[L8] [L10] who is done early and goes on ahead has until the end of the next round', () => {
+    const t = table({ replicas: 2, overlap: true })
+    t.speeds = { [ann]: 16, [bob]: 16 }
+    t.join(ann, bob)
+    t.do('start')
+    const [first] = [t.request(ann), t.request(bob)]
+    // Ann turns out to be twice as fast: done after two seconds, while bob needs two more. Then a round of two, at 32.
+    t.speeds[ann] = 32
+    t.now = 2_000
+    expect(steps(t, t.request(ann, first))).toBe(8)
+    // A slow tab holds the round up for long, so there is time for more, up to four times H.
+    t.speeds[bob] = 1
+    expect(steps(t, t.request(ann, first))).toBe(16)
   })
 
   it('[L8] a deadline that would be missed shortens everybody’s', () => {

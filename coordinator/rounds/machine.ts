@@ -27,7 +27,8 @@ export type RoundEvent =
       volunteer: string
       id: string
       after: string | null
-      tokensPerSecond: number | null
+      /** Tokens a second of everybody who is known to be training, as they last told. */
+      speeds: Readonly<Record<string, number>>
       now: number
     }
   | { type: 'release'; volunteer: string; lease: string; now: number }
@@ -362,7 +363,7 @@ function end(state: Machine, effects: Effect[]): void {
 
 function request(state: Machine, event: Extract<RoundEvent, { type: 'request' }>, effects: Effect[]): void {
   const { volunteer, id, now, after } = event
-  notePace(state, volunteer, event.tokensPerSecond)
+  for (const [one, speed] of Object.entries(event.speeds)) notePace(state, one, speed)
   const round = goesOnAhead(state, volunteer, after) ? state.round + 1 : state.round
   const held = leasesOf(state, volunteer).find(([, lease]) => lease.round === round)
   if (held && state.status === 'running') endLease(state, held[0], 'released', effects) // L2

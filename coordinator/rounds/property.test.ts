@@ -247,7 +247,8 @@ class World {
 
   async #ask(tab: Tab, after: string | null): Promise<Extract<Effect, { type: 'granted' }> | null> {
     const id = `lease-${10_000 + this.#leases++}`
-    const asked = { volunteer: tab.id, id, after, tokensPerSecond: tab.speed }
+    const speeds = tab.speed === null ? {} : { [tab.id]: tab.speed }
+    const asked = { volunteer: tab.id, id, after, speeds }
     const effects = await this.house.send({ type: 'request', ...asked, now: this.house.now })
     if (effects === null) return null
     const answers = effects.filter(({ type }) => type === 'granted' || type === 'wait')
@@ -409,7 +410,7 @@ function fairLaps(from: Machine, tabs: readonly Tab[], now: number): number {
     for (const { id } of tabs) send({ type: 'join', volunteer: id, tokensPerSecond: null, now: later })
     for (const { id: volunteer } of tabs) {
       const id = `fair-${lap}-${volunteer}`
-      const asked = { volunteer, id, after: null, tokensPerSecond: null, now: later }
+      const asked = { volunteer, id, after: null, speeds: {}, now: later }
       for (const effect of send({ type: 'request', ...asked })) {
         if (effect.type !== 'granted') continue
         const content = { hash: 'e'.repeat(64), bytes: 8, steps: effect.lease.steps, trainLoss: 5 }

@@ -42,23 +42,38 @@ export interface Sizing {
 
 /**
  * [L8] Steps with which this volunteer finishes about when the others do: the volunteer of median speed takes a
- * round's H / P. Of the round under way, only what is left of it.
+ * round's H / P. Who is done early, and goes on ahead, has until the end of the next round; who comes late has what is
+ * left of this one.
  */
 export function leaseSteps(machine: Machine, { volunteer, round, now }: Sizing): number {
-  const { config, openedAt } = machine
+  const { config } = machine
   const usual = roundSteps(config)
   if (config.strict) return usual
   const tokensAStep = config.batchSize * machine.sequenceLength
   const middle = medianSpeed(machine)
   const own = speedOf(machine, volunteer) ?? middle
   if (own === null || middle === null || own <= 0 || middle <= 0) return usual
-  const deadline = SHARE_OF_DEADLINE * config.deadlineSeconds
-  const whole = Math.min((usual * tokensAStep) / middle, deadline)
-  const gone = round === machine.round && openedAt !== null ? (now - openedAt) / 1_000 : 0
-  const seconds = Math.max(LEAST_SHARE * whole, whole - Math.max(0, gone))
+  const whole = Math.min((usual * tokensAStep) / middle, SHARE_OF_DEADLINE * config.deadlineSeconds)
+  const left = secondsLeft(machine, { volunteer, round, now }, whole)
+  const seconds = round > machine.round ? left + whole : Math.max(LEAST_SHARE * whole, Math.min(whole, left))
   const steps = (seconds * own) / tokensAStep
   const alike = Math.abs(steps / usual - 1) <= SAME_SPEED
   return alike ? usual : Math.min(MOST_ROUNDS * usual, Math.max(1, Math.floor(steps)))
+}
+
+/** Until the others have brought this round's leases, by their speeds; `whole` is how long a round should last. */
+function secondsLeft(machine: Machine, { volunteer, now }: Sizing, whole: number): number {
+  const { config, openedAt } = machine
+  const tokensAStep = config.batchSize * machine.sequenceLength
+  const ends = Object.values(machine.leases).flatMap((lease) => {
+    const speed = speedOf(machine, lease.volunteer)
+    if (lease.round !== machine.round || lease.volunteer === volunteer || !speed) return []
+    return [(lease.issuedAt - now) / 1_000 + (lease.steps * tokensAStep) / speed]
+  })
+  const planned = openedAt === null ? whole : whole - (now - openedAt) / 1_000
+  const untilDeadline =
+    machine.deadlineAt === null ? Number.POSITIVE_INFINITY : (machine.deadlineAt - now) / 1_000
+  return Math.max(0, Math.min(untilDeadline, ends.length > 0 ? Math.max(...ends) : planned))
 }
 
 /** Tokens a second, halved for every lease in a row that was not brought back in time. */

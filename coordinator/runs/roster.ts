@@ -50,6 +50,12 @@ export class Roster {
     return this.#live.get(id)
   }
 
+  /** Tokens a second of everybody who is willing and has told. */
+  speeds(): Record<string, number> {
+    const known = this.all().filter(({ willing, tokensPerSecond }) => willing && tokensPerSecond)
+    return Object.fromEntries(known.map(({ id, tokensPerSecond }) => [id, tokensPerSecond ?? 0]))
+  }
+
   all(): Live[] {
     return [...this.#live.values()]
   }

@@ -172,7 +172,8 @@ export class Runs {
       return { wait: status === 'failed' ? 'failed' : status === 'preparing' ? 'preparing' : 'no-run' }
     }
     const now = this.#parts.clock.now()
-    const asked = { volunteer, id: newId(), after, tokensPerSecond, now }
+    const speeds = { ...this.roster.speeds(), [volunteer]: tokensPerSecond }
+    const asked = { volunteer, id: newId(), after, speeds, now }
     const effects = await this.#driver.dispatch({ type: 'request', ...asked })
     for (const effect of effects) {
       if (effect.type === 'wait') return { wait: effect.reason }

@@ -6,6 +6,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { build } from 'vite'
 import { readConfig } from '../../coordinator/config.ts'
 import { startCoordinator } from '../../coordinator/coordinator.ts'
 import { timesLess } from '../../shared/diloco/traffic.ts'
@@ -41,6 +42,7 @@ export async function measureNetwork(flags: string[]): Promise<{ rows: Row[] }> 
   const codec = (flag('codec') ?? 'int8') as RunConfig['codec']
   const fragments = Number(flag('fragments') ?? 1)
   const rounds = Number(flag('rounds') ?? ROUNDS)
+  await build({ logLevel: 'error' })
   const rows: Row[] = []
   for (const overlap of [true, false]) {
     rows.push(

@@ -5,6 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { build } from 'vite'
 import { readConfig } from '../../coordinator/config.ts'
 import { startCoordinator } from '../../coordinator/coordinator.ts'
 import { PRESETS, type PresetName } from '../../shared/model/config.ts'
@@ -20,6 +21,7 @@ const CASES: { preset: PresetName; innerSteps: number; rounds: number }[] = [
 const LOOK_MS = 20
 
 export async function measureTab(): Promise<object[]> {
+  await build({ logLevel: 'error' })
   const rows: object[] = []
   for (const one of CASES) rows.push(...(await measureCase(one)))
   return rows
