@@ -1,0 +1,146 @@
+/**
+ * Runs plans: compiles their pipelines all at once, makes buffers and bind groups once, and then replays the calls. In
+ * the steady state nothing is allocated and nothing read but what the caller asks for.
+ */
+import type { OpenDevice } from './device.ts'
+import { type Call, keptTensors, type Plan, place, type Tensor } from './plan.ts'
+
+/** Buffers of the tensors that live as long as an engine. */
+export type Memory = Map<Tensor, GPUBuffer>
+
+export interface Executable {
+  /** Clears what a step begins with. */
+  begin(): void
+  pass(): void
+  update(): void
+  bufferOf(tensor: Tensor): GPUBuffer
+  /** Frees what is this plan's alone. */
+  dispose(): void
+}
+
+export interface CompileProgress {
+  readonly done: number
+  readonly of: number
+}
+
+export function newBuffer({ device }: Pick<OpenDevice, 'device'>, size: number, label: string): GPUBuffer {
+  const { STORAGE, UNIFORM, COPY_SRC, COPY_DST } = GPUBufferUsage
+  return device.createBuffer({ size: 4 * size, label, usage: STORAGE | UNIFORM | COPY_SRC | COPY_DST })
+}
+
+/** `memory` has the buffers that are shared with other plans; those this plan needs besides are its own. */
+export async function compile(
+  open: OpenDevice,
+  plan: Plan,
+  memory: Memory,
+  progress?: (progress: CompileProgress) => void,
+): Promise<Executable> {
+  const { device } = open
+  const pipelines = await pipelinesOf(open, plan, progress)
+  const placement = place(plan)
+  const shared = placement.buffers.map((size, i) => newBuffer(open, size, `scratch ${i}`))
+  const kept = [...keptTensors(plan)].filter((tensor) => !memory.has(tensor))
+  const own: Memory = new Map(kept.map((tensor) => [tensor, newBuffer(open, tensor.size, tensor.name)]))
+  const bufferOf = (tensor: Tensor): GPUBuffer => {
+    const found = memory.get(tensor) ?? own.get(tensor) ?? shared[placement.of.get(tensor) ?? -1]
+    if (!found) throw new Error(`internal: no buffer for ${tensor.name}`)
+    return found
+  }
+  const bind = (call: Call): Bound => bound(device, call, pipelines.get(call.kernel.code), bufferOf)
+  const [pass, update] = [plan.pass.map(bind), plan.update.map(bind)]
+  return {
+    begin() {
+      const encoder = device.createCommandEncoder()
+      for (const tensor of plan.cleared) encoder.clearBuffer(bufferOf(tensor))
+      device.queue.submit([encoder.finish()])
+    },
+    pass: () => replay(device, pass),
+    update: () => replay(device, update),
+    bufferOf,
+    dispose() {
+      for (const buffer of [...shared, ...own.values()]) buffer.destroy()
+    },
+  }
+}
+
+/** A call ready to be encoded. */
+interface Bound {
+  readonly pipeline: GPUComputePipeline
+  readonly group: GPUBindGroup
+  readonly call: Call
+}
+
+function bound(
+  device: GPUDevice,
+  call: Call,
+  pipeline: GPUComputePipeline | undefined,
+  bufferOf: (tensor: Tensor) => GPUBuffer,
+): Bound {
+  if (!pipeline) throw new Error(`internal: no pipeline for ${call.label}`)
+  const entries = call.views.map(({ tensor, offset, size }, binding) => ({
+    binding,
+    resource: { buffer: bufferOf(tensor), offset: 4 * offset, size: 4 * size },
+  }))
+  const layout = pipeline.getBindGroupLayout(0)
+  return { pipeline, group: device.createBindGroup({ label: call.label, layout, entries }), call }
+}
+
+function replay(device: GPUDevice, calls: readonly Bound[]): void {
+  const encoder = device.createCommandEncoder()
+  const pass = encoder.beginComputePass()
+  let last: GPUComputePipeline | null = null
+  for (const { pipeline, group, call } of calls) {
+    if (pipeline !== last) pass.setPipeline(pipeline)
+    last = pipeline
+    pass.setBindGroup(0, group)
+    pass.dispatchWorkgroups(...call.kernel.groups)
+  }
+  pass.end()
+  device.queue.submit([encoder.finish()])
+}
+
+async function pipelinesOf(
+  { device, pipelines }: OpenDevice,
+  plan: Plan,
+  progress?: (progress: CompileProgress) => void,
+): Promise<Map<string, GPUComputePipeline>> {
+  const texts = new Map([...plan.pass, ...plan.update].map(({ kernel }) => [kernel.code, kernel.kind]))
+  let done = 0
+  const ready = [...texts].map(async ([code, label]) => {
+    const wanted = pipelines.get(code) ?? compilePipeline(device, code, label)
+    pipelines.set(code, wanted)
+    const pipeline = await wanted
+    progress?.({ done: ++done, of: texts.size })
+    return [code, pipeline] as const
+  })
+  return new Map(await Promise.all(ready))
+}
+
+function compilePipeline(device: GPUDevice, code: string, label: string): Promise<GPUComputePipeline> {
+  const module = device.createShaderModule({ code, label })
+  return device.createComputePipelineAsync({ label, layout: 'auto', compute: { module, entryPoint: 'main' } })
+}
+
+/** Parts of buffers on the CPU, one after another: all are copied at this moment, whatever is submitted later. */
+export async function readParts(
+  { device }: Pick<OpenDevice, 'device'>,
+  parts: readonly { buffer: GPUBuffer; offset: number; size: number }[],
+): Promise<Float32Array<ArrayBuffer>> {
+  const total = parts.reduce((sum, { size }) => sum + size, 0)
+  if (total === 0) return new Float32Array()
+  const { MAP_READ, COPY_DST } = GPUBufferUsage
+  const staging = device.createBuffer({ size: 4 * total, usage: MAP_READ | COPY_DST, label: 'reading' })
+  const encoder = device.createCommandEncoder()
+  let to = 0
+  for (const { buffer, offset, size } of parts) {
+    encoder.copyBufferToBuffer(buffer, 4 * offset, staging, 4 * to, 4 * size)
+    to += size
+  }
+  device.queue.submit([encoder.finish()])
+  try {
+    await staging.mapAsync(GPUMapMode.READ)
+    return new Float32Array(staging.getMappedRange().slice(0))
+  } finally {
+    staging.destroy()
+  }
+}
