@@ -16,12 +16,18 @@ export interface Choices {
   readonly squareParts: number
 }
 
-/** For a GPU that is a program on the CPU: no barriers, little parallelism needed. */
+/** Multiplications below which a product is not worth a large tile, whose shader takes a third of a second to compile. */
+const SMALL = 2 ** 19
+
+/** For a GPU that is a program on the CPU: no barriers, little parallelism, short shaders. */
 export const CPU_CHOICES: Choices = {
-  tile: () => ({ way: 'direct', rows: 8, columns: 8, across: 4, down: 4, depth: 4 }),
+  tile({ m, n, k }) {
+    const side = m * n * k < SMALL ? 4 : 8
+    return { way: 'direct', rows: side, columns: side, across: 4, down: 4, depth: 4 }
+  },
   threadsPerRow: 1,
   lossParts: 16,
-  attentionAtOnce: 4,
+  attentionAtOnce: 1,
   squareParts: 1_024,
 }
 
