@@ -20,6 +20,9 @@ export interface OpenDevice {
   release(): void
 }
 
+/** Devices that were destroyed because nobody needed them: that is no loss. */
+const givenBack = new WeakSet<GPUDevice>()
+
 let current: { opened: Promise<OpenDevice>; users: number } | null = null
 
 /** @throws EngineError `engine/backend-missing` */
@@ -39,6 +42,7 @@ export async function openDevice(): Promise<OpenDevice> {
       released = true
       if (--mine.users > 0) return
       forget()
+      givenBack.add(opened.device)
       opened.device.destroy()
     }
     return { ...opened, release }
@@ -91,7 +95,9 @@ const unreadable = ({ message }: DOMException) =>
 function watch(device: GPUDevice): Promise<EngineError> {
   return new Promise((resolve) => {
     const end = (what: string) => resolve(new EngineError('engine/device-lost', what))
-    void device.lost.then(({ reason, message }) => end(`The GPU device was lost (${reason}): ${message}`))
+    void device.lost.then(({ reason, message }) => {
+      if (!givenBack.has(device)) end(`The GPU device was lost (${reason}): ${message}`)
+    })
     device.addEventListener('uncapturederror', (event) => end(`The GPU refused work: ${event.error.message}`))
   })
 }

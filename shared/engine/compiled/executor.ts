@@ -99,7 +99,8 @@ function replay(device: GPUDevice, calls: readonly Bound[]): void {
   device.queue.submit([encoder.finish()])
 }
 
-async function pipelinesOf(
+/** All of a plan's shaders, compiled at once. */
+export async function pipelinesOf(
   { device, pipelines }: OpenDevice,
   plan: Plan,
   progress?: (progress: CompileProgress) => void,
@@ -119,6 +120,25 @@ async function pipelinesOf(
 function compilePipeline(device: GPUDevice, code: string, label: string): Promise<GPUComputePipeline> {
   const module = device.createShaderModule({ code, label })
   return device.createComputePipelineAsync({ label, layout: 'auto', compute: { module, entryPoint: 'main' } })
+}
+
+/** Reads the first elements of buffers again and again through one staging buffer; one reading at a time. */
+export function makeReader({ device }: Pick<OpenDevice, 'device'>, size: number) {
+  const { MAP_READ, COPY_DST } = GPUBufferUsage
+  const staging = device.createBuffer({ size: 4 * size, usage: MAP_READ | COPY_DST, label: 'reading' })
+  return {
+    /** As they are at this moment, whatever is submitted later. */
+    async read(buffer: GPUBuffer): Promise<Float32Array<ArrayBuffer>> {
+      const encoder = device.createCommandEncoder()
+      encoder.copyBufferToBuffer(buffer, 0, staging, 0, 4 * size)
+      device.queue.submit([encoder.finish()])
+      await staging.mapAsync(GPUMapMode.READ)
+      const values = new Float32Array(staging.getMappedRange().slice(0))
+      staging.unmap()
+      return values
+    },
+    dispose: () => staging.destroy(),
+  }
 }
 
 /** Parts of buffers on the CPU, one after another: all are copied at this moment, whatever is submitted later. */

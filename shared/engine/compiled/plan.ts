@@ -67,6 +67,20 @@ export function makeList() {
 
 export type List = ReturnType<typeof makeList>
 
+/** The calls without those whose results nobody reads: all they write are scratch tensors that no later call uses. */
+export function withoutUnread(calls: readonly Call[]): Call[] {
+  const wanted = new Set<Tensor>()
+  const kept: Call[] = []
+  for (const call of [...calls].reverse()) {
+    const { access } = call.kernel
+    const written = call.views.filter((_, i) => access[i] === 'write' || access[i] === 'update')
+    if (written.every(({ tensor }) => tensor.scratch && !wanted.has(tensor))) continue
+    for (const { tensor } of call.views) wanted.add(tensor)
+    kept.push(call)
+  }
+  return kept.reverse()
+}
+
 /** Scratch tensors in buffers that they share. */
 export interface Placement {
   /** Elements of each buffer. */

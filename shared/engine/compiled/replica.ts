@@ -7,7 +7,7 @@ import { type ParameterRange, parameterCount } from '../../model/layout.ts'
 import type { OptimiserState } from '../engine.ts'
 import type { Choices } from './choices.ts'
 import type { OpenDevice } from './device.ts'
-import { type Memory, newBuffer, readParts } from './executor.ts'
+import { type Memory, makeReader, newBuffer, readParts } from './executor.ts'
 import type { Tensor } from './plan.ts'
 import { makeState, pieces, rotationTables, type State } from './state.ts'
 
@@ -17,6 +17,8 @@ export interface Replica {
   readonly choices: Choices
   readonly state: State
   readonly memory: Memory
+  /** Of the meter: [4]. */
+  readonly meter: ReturnType<typeof makeReader>
   /** Number of updates behind the moments. */
   updates: number
 }
@@ -32,7 +34,8 @@ export function makeReplica(config: ModelConfig, open: OpenDevice, choices: Choi
     [cosines, sines, numbers, meter],
   ].flat()
   const memory = new Map(tensors.map((tensor) => [tensor, newBuffer(open, tensor.size, tensor.name)]))
-  const replica = { config, open, choices, state, memory, updates: 0 }
+  const reader = makeReader(open, meter.size)
+  const replica = { config, open, choices, state, memory, meter: reader, updates: 0 }
   const tables = rotationTables(config)
   open.device.queue.writeBuffer(bufferOf(replica, cosines), 0, tables.cosines)
   open.device.queue.writeBuffer(bufferOf(replica, sines), 0, tables.sines)
@@ -92,6 +95,7 @@ export function writeOptimiser(replica: Replica, from: OptimiserState): void {
   replica.updates = from.updates
 }
 
-export function disposeReplica({ memory }: Replica): void {
+export function disposeReplica({ memory, meter }: Replica): void {
+  meter.dispose()
   for (const buffer of memory.values()) buffer.destroy()
 }

@@ -30,14 +30,15 @@ const TOLERANCE = 1e-4
 
 const checked = new WeakMap<GPUDevice, Promise<void>>()
 
-/** @throws EngineError `engine/backend-missing` when the device computes something else. */
+/** The self-test, once for each device. */
 export function checkDevice(open: OpenDevice, choices: Choices): Promise<void> {
-  const known = checked.get(open.device) ?? open.guard(() => check(open, choices))
+  const known = checked.get(open.device) ?? open.guard(() => selfTest(open, choices))
   checked.set(open.device, known)
   return known
 }
 
-async function check(open: OpenDevice, choices: Choices): Promise<void> {
+/** @throws EngineError `engine/backend-missing` */
+export async function selfTest(open: OpenDevice, choices: Choices): Promise<void> {
   const uniform = randomFrom('self-test')
   const start = initialParameters(CONFIG, 'self-test').map((value) =>
     value === 1 ? 0.5 + uniform() : 10 * value,

@@ -31,6 +31,7 @@ import {
   tensor,
   type View,
   view,
+  withoutUnread,
 } from './plan.ts'
 import { at, type Place, type State } from './state.ts'
 
@@ -108,7 +109,12 @@ export function trainingPlan(shape: StepShape): TrainingPlan {
     m.gradient('model.embed_tokens'),
   )
   const update = updateList(m, lossParts)
-  return { inputs, cleared: [...state.gradients, lossParts], pass: pass.calls, update: update.calls }
+  return {
+    inputs,
+    cleared: [...state.gradients, lossParts],
+    pass: withoutUnread(pass.calls),
+    update: update.calls,
+  }
 }
 
 export function evaluationPlan(shape: StepShape): EvaluationPlan {

@@ -4,7 +4,6 @@ import type { TrainJob } from '../engine.ts'
 import type { Reading, Stepper } from '../job.ts'
 import { innerLearningRate, localWarmup } from '../schedule.ts'
 import { hostBatch } from './batch.ts'
-import { readParts } from './executor.ts'
 import type { Ready } from './plans.ts'
 import { bufferOf, type Replica, read, readOptimiser, wholeOf } from './replica.ts'
 import type { TrainingPlan } from './step.ts'
@@ -17,7 +16,7 @@ export function stepperOf(replica: Replica, job: TrainJob, ready: Ready<Training
   return {
     take: (step) => innerStep(replica, job, ready, step),
     async read(): Promise<Reading> {
-      const reading = readParts(open, [{ buffer: meter, offset: 0, size: 3 }])
+      const reading = replica.meter.read(meter)
       clear() // after the copy that has just been submitted
       const [losses = Number.NaN, norms = Number.NaN, loss = Number.NaN] = await reading
       return { losses, norms, loss }
