@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
-import { CPU_CHOICES, GPU_CHOICES } from '../../../shared/engine/compiled/choices.ts'
+import { cpuChoices, gpuChoices } from '../../../shared/engine/compiled/choices.ts'
 import { makeState } from '../../../shared/engine/compiled/state.ts'
 import { trainingPlan } from '../../../shared/engine/compiled/step.ts'
 import { type KindCost, type PlanSummary, summarise } from '../../../shared/engine/compiled/summary.ts'
@@ -38,7 +38,7 @@ export async function printPlan(args: string[]) {
   const plan = trainingPlan({
     state: makeState(config),
     sequences: flags['micro-batch'],
-    choices: { gpu: GPU_CHOICES, cpu: CPU_CHOICES }[flags.device],
+    choices: { gpu: gpuChoices(), cpu: cpuChoices() }[flags.device],
     recomputes: flags.recompute,
   })
   const summary = summarise(plan, { flops: 1e12 * flags.tflops, bandwidth: 1e9 * flags.gbps })

@@ -1,6 +1,7 @@
 /**
- * What a plan may choose freely, because it changes speed and the order of sums but not what is computed. tune.ts chooses
- * by measurement; here are the two starting points.
+ * What a plan may choose freely, because it changes speed and the order of sums but not what is computed. The tile of large
+ * products is measured on the device (tune.ts); the rest is by rule, one set for GPUs and one for a GPU that is a program on
+ * the CPU.
  */
 import type { Product, Tile } from './kernels/matmul.ts'
 
@@ -16,26 +17,54 @@ export interface Choices {
   readonly squareParts: number
 }
 
-/** Multiplications below which a product is not worth a large tile, whose shader takes a third of a second to compile. */
+/** Multiply-adds from which a product is worth the measured tile, and below which not even a middling one. */
+export const LARGE = 2 ** 24
 const SMALL = 2 ** 19
 
-/** For a GPU that is a program on the CPU: no barriers, little parallelism, short shaders. */
-export const CPU_CHOICES: Choices = {
-  tile({ m, n, k }) {
-    const side = m * n * k < SMALL ? 4 : 8
-    return { way: 'direct', rows: side, columns: side, across: 4, down: 4, depth: 4 }
-  },
-  threadsPerRow: 1,
-  lossParts: 16,
-  attentionAtOnce: 1,
-  squareParts: 1_024,
+const direct = (rows: number, columns: number, across: number, down: number): Tile => {
+  return { way: 'direct', rows, columns, across, down, depth: 4 }
+}
+const shared = (rows: number, columns: number, across: number, down: number, depth: number): Tile => {
+  return { way: 'shared', rows, columns, across, down, depth }
 }
 
-/** For a GPU. */
-export const GPU_CHOICES: Choices = {
-  tile: () => ({ way: 'shared', rows: 8, columns: 8, across: 8, down: 8, depth: 16 }),
-  threadsPerRow: 64,
-  lossParts: 64,
-  attentionAtOnce: 4,
-  squareParts: 16_384,
+/**
+ * Tiles that are measured, best guess first. On SwiftShader a load costs as much as ten multiply-adds, so that the largest
+ * tile is 1.4 times as fast as 8×8, and takes a second to compile.
+ */
+export const CANDIDATES = {
+  software: [direct(16, 16, 2, 2), direct(8, 8, 4, 4)],
+  gpu: [shared(8, 8, 8, 8, 16), shared(8, 8, 16, 16, 16), shared(4, 8, 8, 16, 16), direct(8, 8, 8, 8)],
+} as const satisfies Record<string, readonly Tile[]>
+
+/** No barriers, little parallelism, short shaders. */
+export function cpuChoices(large: Tile = CANDIDATES.software[0]): Choices {
+  return {
+    tile({ m, n, k }) {
+      const size = m * n * k
+      if (size < SMALL) return direct(4, 4, 4, 4)
+      return size < LARGE ? direct(8, 8, 4, 4) : large
+    },
+    threadsPerRow: 1,
+    lossParts: 16,
+    attentionAtOnce: 1,
+    squareParts: 1_024,
+  }
+}
+
+/** Workgroups below which a GPU stands idle: smaller tiles make more of them. */
+const FEW_GROUPS = 128
+
+export function gpuChoices(large: Tile = CANDIDATES.gpu[0]): Choices {
+  return {
+    tile({ m, n, batch }) {
+      const { rows, columns, across, down } = large
+      const groups = Math.ceil(m / (rows * down)) * Math.ceil(n / (columns * across)) * (batch?.count ?? 1)
+      return groups < FEW_GROUPS ? shared(4, 4, 8, 8, 16) : large
+    },
+    threadsPerRow: 64,
+    lossParts: 64,
+    attentionAtOnce: 4,
+    squareParts: 16_384,
+  }
 }

@@ -4,7 +4,7 @@ import { parameterCount } from '../../model/layout.ts'
 import { randomSequences, TINY, tinyParameters } from '../contract.ts'
 import type { Engine, TrainJob } from '../engine.ts'
 import { installDawn, NO_DAWN } from '../tfjs/dawn.ts'
-import { type Choices, CPU_CHOICES, GPU_CHOICES } from './choices.ts'
+import { type Choices, cpuChoices, gpuChoices } from './choices.ts'
 import { createCompiledEngine } from './createCompiledEngine.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { selfTest } from './selfTest.ts'
@@ -13,7 +13,7 @@ const dawn = await installDawn()
 
 /** As on a GPU, with tiles that a software GPU compiles in time. */
 const SHARED: Choices = {
-  ...GPU_CHOICES,
+  ...gpuChoices(),
   tile: () => ({ way: 'shared', rows: 4, columns: 4, across: 2, down: 2, depth: 8 }),
   threadsPerRow: 4,
   attentionAtOnce: 2,
@@ -81,7 +81,7 @@ else {
   })
 
   test('the self-test passes with the choices for a CPU and with those for a GPU', async () => {
-    await selfTest(open, CPU_CHOICES)
+    await selfTest(open, cpuChoices())
     await selfTest(open, SHARED)
   })
 
@@ -92,7 +92,7 @@ else {
       code: 'engine/backend-missing',
       message: expect.stringMatching(/computes the gradient of model\..* wrongly/),
     }
-    await expect(selfTest(faulty, CPU_CHOICES)).rejects.toMatchObject(refused)
+    await expect(selfTest(faulty, cpuChoices())).rejects.toMatchObject(refused)
   })
 
   test('a lost device ends the engine, its job, and all later calls; the next engine has a new one', async () => {

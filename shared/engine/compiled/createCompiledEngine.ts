@@ -9,14 +9,15 @@ import { badJob, checkIds, checkJob, checkLength, checkRanges } from '../checks.
 import type { Engine } from '../engine.ts'
 import { runJob } from '../job.ts'
 import { makePace } from '../pace.ts'
-import { type Choices, CPU_CHOICES, GPU_CHOICES } from './choices.ts'
-import { openDevice } from './device.ts'
+import type { Choices } from './choices.ts'
+import { type OpenDevice, openDevice } from './device.ts'
 import type { CompileProgress } from './executor.ts'
 import { evaluate, generate } from './infer.ts'
 import { makePlans } from './plans.ts'
 import {
   disposeReplica,
   makeReplica,
+  type Replica,
   read,
   readOptimiser,
   wholeOf,
@@ -25,6 +26,7 @@ import {
 } from './replica.ts'
 import { checkDevice } from './selfTest.ts'
 import { stepperOf } from './train.ts'
+import { choose } from './tune.ts'
 
 export interface CompiledEngineOptions {
   readonly config: ModelConfig
@@ -43,14 +45,10 @@ export interface CompiledEngineOptions {
 export async function createCompiledEngine(options: CompiledEngineOptions): Promise<Engine> {
   const { config } = options
   const open = await openDevice()
-  const choices = options.choices ?? (open.software ? CPU_CHOICES : GPU_CHOICES)
-  try {
-    await checkDevice(open, choices)
-  } catch (error) {
+  const replica = await prepare(open, options).catch((error: unknown) => {
     open.release()
     throw error
-  }
-  const replica = makeReplica(config, open, choices)
+  })
   const { state } = replica
   const plans = makePlans(replica, options)
   const [count, whole] = [parameterCount(config), wholeOf(config)]
@@ -113,4 +111,10 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
       open.release()
     },
   }
+}
+
+async function prepare(open: OpenDevice, { config, choices }: CompiledEngineOptions): Promise<Replica> {
+  const chosen = choices ?? (await choose(open, config))
+  await checkDevice(open, chosen)
+  return makeReplica(config, open, chosen)
 }

@@ -1,7 +1,7 @@
 /** The compiled engine and its parts, as ../numerics.ts tests them. */
 import type { Subject } from '../numerics.ts'
 import type { Matrix } from '../referenceMatrix.ts'
-import { type Choices, CPU_CHOICES } from './choices.ts'
+import { type Choices, cpuChoices } from './choices.ts'
 import { createCompiledEngine } from './createCompiledEngine.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { nextLogits } from './infer.ts'
@@ -16,7 +16,7 @@ import { runOnce } from './runOnce.ts'
 
 const single = ({ values }: Matrix) => Float32Array.from(values)
 
-export function compiledSubject(choices: Choices = CPU_CHOICES, recomputes = false): Subject {
+export function compiledSubject(choices: Choices = cpuChoices(), recomputes = false): Subject {
   return {
     open: (config) => createCompiledEngine({ config, choices, recomputes }),
 

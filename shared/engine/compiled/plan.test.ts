@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { PRESETS } from '../../model/config.ts'
 import { parameterLayout } from '../../model/layout.ts'
-import { CPU_CHOICES, GPU_CHOICES } from './choices.ts'
+import { cpuChoices, gpuChoices } from './choices.ts'
 import { elementwise, MOST_GROUPS } from './kernel.ts'
 import {
   aligned,
@@ -21,19 +21,19 @@ import { summarise } from './summary.ts'
 const ODD = { vocabSize: 53, layers: 2, heads: 3, dModel: 30, headDim: 10, hidden: 37, sequenceLength: 21 }
 
 const shapes: Record<string, StepShape> = {
-  'odd sizes': { state: makeState(ODD), sequences: 2, choices: CPU_CHOICES },
-  nano: { state: makeState(PRESETS.nano), sequences: 8, choices: CPU_CHOICES },
-  '35m on a GPU': { state: makeState(PRESETS['35m']), sequences: 1, choices: GPU_CHOICES },
+  'odd sizes': { state: makeState(ODD), sequences: 2, choices: cpuChoices() },
+  nano: { state: makeState(PRESETS.nano), sequences: 8, choices: cpuChoices() },
+  '35m on a GPU': { state: makeState(PRESETS['35m']), sequences: 1, choices: gpuChoices() },
   '35m with recomputed blocks': {
     state: makeState(PRESETS['35m']),
     sequences: 1,
-    choices: GPU_CHOICES,
+    choices: gpuChoices(),
     recomputes: true,
   },
   'segments of a limited size': {
     state: makeState(PRESETS.micro, 2 ** 20),
     sequences: 2,
-    choices: CPU_CHOICES,
+    choices: cpuChoices(),
   },
 }
 

@@ -2,7 +2,7 @@
 import { afterAll, expect, test } from 'vitest'
 import { PRESET_NAMES, PRESETS } from '../../model/config.ts'
 import { installDawn, NO_DAWN } from '../tfjs/dawn.ts'
-import { CPU_CHOICES, GPU_CHOICES } from './choices.ts'
+import { cpuChoices, gpuChoices } from './choices.ts'
 import { openDevice } from './device.ts'
 import { pipelinesOf } from './executor.ts'
 import { makeState } from './state.ts'
@@ -19,7 +19,7 @@ else {
 
   test.each(PRESET_NAMES)('all shaders of %s compile', async (preset) => {
     const state = makeState(PRESETS[preset])
-    for (const choices of [GPU_CHOICES, CPU_CHOICES]) {
+    for (const choices of [gpuChoices(), cpuChoices()]) {
       const shape = { state, choices, sequences: 1 }
       for (const plan of [trainingPlan(shape), evaluationPlan(shape), nextPlan(shape)])
         expect((await open.guard(() => pipelinesOf(open, plan))).size).toBeGreaterThan(0)
