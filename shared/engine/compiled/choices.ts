@@ -17,9 +17,8 @@ export interface Choices {
   readonly squareParts: number
 }
 
-/** Multiply-adds from which a product is worth the measured tile, and below which not even a middling one. */
-export const LARGE = 2 ** 24
-const SMALL = 2 ** 19
+/** Multiply-adds from which a product is worth the measured tile, whose shader is long. */
+export const LARGE = 2 ** 21
 
 const direct = (rows: number, columns: number, across: number, down: number): Tile => {
   return { way: 'direct', rows, columns, across, down, depth: 4 }
@@ -33,18 +32,14 @@ const shared = (rows: number, columns: number, across: number, down: number, dep
  * tile is 1.4 times as fast as 8×8, and takes a second to compile.
  */
 export const CANDIDATES = {
-  software: [direct(16, 16, 2, 2), direct(8, 8, 4, 4)],
+  software: [direct(16, 16, 2, 2), direct(16, 8, 2, 4), direct(8, 8, 4, 4)],
   gpu: [shared(8, 8, 8, 8, 16), shared(8, 8, 16, 16, 16), shared(4, 8, 8, 16, 16), direct(8, 8, 8, 8)],
 } as const satisfies Record<string, readonly Tile[]>
 
 /** No barriers, little parallelism, short shaders. */
 export function cpuChoices(large: Tile = CANDIDATES.software[0]): Choices {
   return {
-    tile({ m, n, k }) {
-      const size = m * n * k
-      if (size < SMALL) return direct(4, 4, 4, 4)
-      return size < LARGE ? direct(8, 8, 4, 4) : large
-    },
+    tile: ({ m, n, k }) => (m * n * k < LARGE ? direct(4, 4, 4, 4) : large),
     threadsPerRow: 1,
     lossParts: 16,
     attentionAtOnce: 1,

@@ -3,6 +3,7 @@
  * the steady state nothing is allocated and nothing read but what the caller asks for.
  */
 import type { OpenDevice } from './device.ts'
+import type { Kernel } from './kernel.ts'
 import { type Call, keptTensors, type Plan, place, type Tensor } from './plan.ts'
 
 /** Buffers of the tensors that live as long as an engine. */
@@ -46,7 +47,14 @@ export async function compile(
     if (!found) throw new Error(`internal: no buffer for ${tensor.name}`)
     return found
   }
-  const bind = (call: Call): Bound => bound(device, call, pipelines.get(call.kernel.code), bufferOf)
+  const sizes = new Map<string, GPUBuffer>()
+  const sizesOf = ({ constants }: Kernel) => {
+    const key = constants.join()
+    const made = sizes.get(key) ?? constantsBuffer(device, constants)
+    sizes.set(key, made)
+    return made
+  }
+  const bind = (call: Call): Bound => bound(device, call, pipelines.get(call.kernel.code), bufferOf, sizesOf)
   const [pass, update] = [plan.pass.map(bind), plan.update.map(bind)]
   return {
     begin() {
@@ -58,7 +66,7 @@ export async function compile(
     update: () => replay(device, update),
     bufferOf,
     dispose() {
-      for (const buffer of [...shared, ...own.values()]) buffer.destroy()
+      for (const buffer of [...shared, ...own.values(), ...sizes.values()]) buffer.destroy()
     },
   }
 }
@@ -75,14 +83,26 @@ function bound(
   call: Call,
   pipeline: GPUComputePipeline | undefined,
   bufferOf: (tensor: Tensor) => GPUBuffer,
+  sizesOf: (kernel: Kernel) => GPUBuffer,
 ): Bound {
   if (!pipeline) throw new Error(`internal: no pipeline for ${call.label}`)
-  const entries = call.views.map(({ tensor, offset, size }, binding) => ({
+  const entries: GPUBindGroupEntry[] = call.views.map(({ tensor, offset, size }, binding) => ({
     binding,
     resource: { buffer: bufferOf(tensor), offset: 4 * offset, size: 4 * size },
   }))
+  if (call.kernel.constants.length > 0)
+    entries.push({ binding: entries.length, resource: { buffer: sizesOf(call.kernel) } })
   const layout = pipeline.getBindGroupLayout(0)
   return { pipeline, group: device.createBindGroup({ label: call.label, layout, entries }), call }
+}
+
+function constantsBuffer(device: GPUDevice, constants: readonly number[]): GPUBuffer {
+  const values = new Uint32Array(Math.ceil(constants.length / 4) * 4) // uniform buffers come in sixteens of bytes
+  values.set(constants)
+  const { UNIFORM, COPY_DST } = GPUBufferUsage
+  const buffer = device.createBuffer({ size: values.byteLength, usage: UNIFORM | COPY_DST, label: 'sizes' })
+  device.queue.writeBuffer(buffer, 0, values)
+  return buffer
 }
 
 function replay(device: GPUDevice, calls: readonly Bound[]): void {

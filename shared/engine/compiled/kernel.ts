@@ -2,7 +2,8 @@
  * One compute shader with all that is known of it beforehand: what it binds, how many workgroups it takes, how much
  * arithmetic it is. A kernel is text and numbers; plan.ts says on which tensors it runs, executor.ts runs it.
  *
- * Every shape is baked into the text, so that the driver's compiler sees constants; equal texts share one pipeline.
+ * Shapes are baked into the text, so that the driver's compiler sees constants, or given beside it as constants of the
+ * call, so that many calls share one text. Equal texts share one pipeline.
  */
 
 /** What a kernel does with a buffer. `update` reads and writes it. */
@@ -19,6 +20,8 @@ export interface Kernel {
   /** Of bindings 0, 1, 2, … of group 0. */
   readonly access: readonly Access[]
   readonly groups: Groups
+  /** Bound after the buffers as `sizes`; empty when the text needs none. */
+  readonly constants: readonly number[]
   /** Floating-point operations, those at the edges of tiles not counted. */
   readonly flops: number
 }
@@ -30,6 +33,8 @@ export interface KernelText {
   /** Threads of a workgroup in x and y. */
   readonly threads: readonly [number, number]
   readonly groups: Groups
+  /** Whole numbers by name, which the text knows as `sizes.name`. */
+  readonly constants?: Record<string, number>
   /** Declarations before `main`. */
   readonly head?: string
   /** Of `main`, which knows `group` and `local`, both vec3<u32>. */
@@ -43,7 +48,8 @@ export const MOST_GROUPS = 65_535
 /** Threads of a workgroup whose threads do not know one another. */
 export const THREADS = 64
 
-export function kernel({ kind, buffers, threads, groups, head = '', body, flops = 0 }: KernelText): Kernel {
+export function kernel(text: KernelText): Kernel {
+  const { kind, buffers, threads, groups, constants = {}, head = '', body, flops = 0 } = text
   const parts = Object.entries(buffers).map(([name, spec]) => {
     const [access = '', type = ''] = spec.split(' ')
     return { name, access: access as Access, type } // written in this folder only, and every pipeline is compiled in tests
@@ -51,18 +57,26 @@ export function kernel({ kind, buffers, threads, groups, head = '', body, flops 
   const most = Math.max(...groups)
   if (most > MOST_GROUPS) throw new Error(`internal: ${kind} wants ${most} workgroups in one dimension`)
   const code = /* wgsl */ `${parts.map(declaration).join('\n')}
+${sizesText(Object.keys(constants), parts.length)}
 ${head}
 @compute @workgroup_size(${threads[0]}, ${threads[1]})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
 ${body}
 }`
-  return { kind, code, access: parts.map(({ access }) => access), groups, flops }
+  const access = parts.map((part) => part.access)
+  return { kind, code, access, groups, constants: Object.values(constants), flops }
 }
 
 function declaration({ name, access, type }: { name: string; access: Access; type: string }, at: number) {
   const place = `@group(0) @binding(${at})`
   if (access === 'uniform') return `${place} var<uniform> ${name}: ${type};`
   return `${place} var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${type}>;`
+}
+
+function sizesText(names: readonly string[], binding: number): string {
+  if (names.length === 0) return ''
+  return `struct Sizes { ${names.map((name) => `${name}: u32`).join(', ')} }
+@group(0) @binding(${binding}) var<uniform> sizes: Sizes;`
 }
 
 /** A kernel in which each thread has one index `i` below `count`, in as many dimensions as it takes. */

@@ -62,6 +62,7 @@ export function crossEntropy(shape: LogitsShape, slopes: boolean): Kernel {
       losses: 'write f32',
       ...(slopes ? { numbers: 'uniform StepNumbers' } : {}),
     },
+    constants: { firstRow },
     head: slopes ? STEP_NUMBERS : '',
     count: rows * parts,
     flops: (slopes ? 6 : 0) * rows * columns + 4 * rows * parts * parts,
@@ -72,7 +73,7 @@ export function crossEntropy(shape: LogitsShape, slopes: boolean): Kernel {
   var sum = 0.0;
   for (var p = row * ${parts}u; p < (row + 1u) * ${parts}u; p++) { sum += found[p].y * exp(found[p].x - largest); }
   let logSum = largest + log(sum);
-  let n = row + ${firstRow}u;
+  let n = row + sizes.firstRow;
   let wanted = ids[${inputAt('n', length)} + 1u];
   if (wanted % ${parts}u == part) { losses[n] = logSum - logits[row * ${columns}u + wanted]; }
   ${slopes ? `let spread = 1.0 + ${2 * Z_LOSS} * logSum;\n  ${columnLoop(shape, slope)}` : ''}`,

@@ -6,6 +6,8 @@
  *
  * Columns of C come in vectors of four. Where a width is no multiple of four, or a size none of the tile, loads are
  * made element by element, clamped to what exists, and stores are guarded.
+ *
+ * Sizes are not in the text but beside it, because these shaders are long: a model needs a dozen products and few shaders.
  */
 import { type Kernel, kernel, repeat } from '../kernel.ts'
 
@@ -52,6 +54,7 @@ export function matmul(product: Product, tile: Tile): Kernel {
   const text = textOf(product, tile)
   const way = tile.way === 'direct' ? direct : shared
   const count = terms?.count ?? 1
+  const batches = batch?.strides ?? { a: 0, b: 0, c: 0 }
   const type = (vector: boolean) => (vector ? 'vec4<f32>' : 'f32')
   return kernel({
     kind: `matmul ${order}`,
@@ -70,13 +73,18 @@ export function matmul(product: Product, tile: Tile): Kernel {
   let firstColumn = group.x * ${wide}u;
   let column = firstColumn + local.x * 4u;
 ${repeat(tile.rows, (i) => `  ${repeat(text.vectors, (j) => `var c${i}_${j} = vec4<f32>();`, ' ')}`)}
-  for (var term = 0u; term < ${count}u; term++) {
-    let fromA = group.z * ${text.batchStrides.a}u + term * ${text.termStrides.a}u;
-    let fromB = group.z * ${text.batchStrides.b}u + term * ${text.termStrides.b}u;
+  for (var term = 0u; term < sizes.terms; term++) {
+    let fromA = group.z * sizes.batchA + term * sizes.termA;
+    let fromB = group.z * sizes.batchB + term * sizes.termB;
 ${way.loop(text)}
   }
-  let fromC = group.z * ${text.batchStrides.c}u;
+  let fromC = group.z * sizes.batchC;
 ${stores(text)}`,
+    constants: {
+      ...{ m, n, k, terms: count },
+      ...{ batchA: batches.a, batchB: batches.b, batchC: batches.c },
+      ...{ termA: terms?.strides.a ?? 0, termB: terms?.strides.b ?? 0 },
+    },
   })
 }
 
@@ -89,8 +97,10 @@ interface Text {
   readonly vectorC: boolean
   /** Vectors of four in a row of a thread's tile. */
   readonly vectors: number
-  readonly batchStrides: Strides
-  readonly termStrides: Omit<Strides, 'c'>
+  /** Whether the tiles fit m, n and k without edges. */
+  readonly exactM: boolean
+  readonly exactN: boolean
+  readonly exactK: boolean
 }
 
 function textOf(product: Product, tile: Tile): Text {
@@ -106,8 +116,9 @@ function textOf(product: Product, tile: Tile): Text {
     vectorB: aligned(order === 'NT' ? k : n, batchStrides.b, termStrides.b),
     vectorC: aligned(n, batchStrides.c),
     vectors: tile.columns / 4,
-    batchStrides,
-    termStrides,
+    exactM: m % (tile.rows * tile.down) === 0,
+    exactN: n % (tile.columns * tile.across) === 0,
+    exactK: k % tile.depth === 0,
   }
 }
 
@@ -116,17 +127,18 @@ const columnOf = ({ tile }: Text, j: number) => `(column + ${4 * tile.across * j
 const LETTERS = ['x', 'y', 'z', 'w'] as const
 
 /** `index`, or the last one that exists: what is read beyond an edge is not stored. */
-const clamped = (index: string, limit: number, tile: number) =>
-  limit % tile === 0 ? index : `min(${index}, ${limit - 1}u)`
+const clamped = (index: string, limit: string, exact: boolean, width = 1) =>
+  exact ? index : `min(${index}, ${limit} - ${width}u)`
 
 /** One element of A at (row, k) of the product. */
-function elementA({ product: { order, m, k }, vectorA }: Text, row: string, depth: string): string {
-  const at = order === 'TN' ? `fromA + ${depth} * ${m}u + ${row}` : `fromA + ${row} * ${k}u + ${depth}`
+function elementA({ product: { order }, vectorA }: Text, row: string, depth: string): string {
+  const at = order === 'TN' ? `fromA + ${depth} * sizes.m + ${row}` : `fromA + ${row} * sizes.k + ${depth}`
   return vectorA ? `a[(${at}) / 4u][(${at}) % 4u]` : `a[${at}]`
 }
 
-function elementB({ product: { order, n, k }, vectorB }: Text, depth: string, column: string): string {
-  const at = order === 'NT' ? `fromB + ${column} * ${k}u + ${depth}` : `fromB + ${depth} * ${n}u + ${column}`
+function elementB({ product: { order }, vectorB }: Text, depth: string, column: string): string {
+  const at =
+    order === 'NT' ? `fromB + ${column} * sizes.k + ${depth}` : `fromB + ${depth} * sizes.n + ${column}`
   return vectorB ? `b[(${at}) / 4u][(${at}) % 4u]` : `b[${at}]`
 }
 
@@ -158,7 +170,7 @@ const direct = {
     const sum = (i: number, j: number) =>
       depths.reduce((before, e) => `fma(vec4<f32>(${a(i, e)}), ${b(j, e)}, ${before})`, `c${i}_${j}`)
     return /* wgsl */ `
-    for (var depth = 0u; depth < ${k}u; depth += ${steps}u) {
+    for (var depth = 0u; depth < sizes.k; depth += ${steps}u) {
 ${order === 'TN' ? '' : loadsA(text, steps)}
 ${order === 'NT' ? loadsTransposedB(text, steps) : ''}
 ${repeat(steps, (e) => (order === 'TN' ? loadsTransposedA(text, e) : ''))}
@@ -170,15 +182,13 @@ ${repeat(text.tile.rows, (i) => `      ${repeat(text.vectors, (j) => `c${i}_${j}
 
 const depthOf = (e: number) => (e === 0 ? 'depth' : `(depth + ${e}u)`)
 
-const rowOf = ({ product, tile }: Text, i: number) =>
-  clamped(`(row + ${i}u)`, product.m, tile.rows * tile.down)
+const rowOf = ({ exactM }: Text, i: number) => clamped(`(row + ${i}u)`, 'sizes.m', exactM)
 
 /** a0, a1, …: for each row its elements at depth …: a vector of four, or one. */
 function loadsA(text: Text, steps: number): string {
-  const { k } = text.product
   return repeat(text.tile.rows, (i) => {
     const row = rowOf(text, i)
-    if (text.vectorA && steps === 4) return `      let a${i} = a[(fromA + ${row} * ${k}u + depth) / 4u];`
+    if (text.vectorA && steps === 4) return `      let a${i} = a[(fromA + ${row} * sizes.k + depth) / 4u];`
     if (steps === 1) return `      let a${i} = ${elementA(text, row, 'depth')};`
     const four = [0, 1, 2, 3].map((e) => elementA(text, row, `depth + ${e}u`))
     return `      let a${i} = vec4<f32>(${four.join(', ')});`
@@ -187,32 +197,27 @@ function loadsA(text: Text, steps: number): string {
 
 /** a0_0, a0_1, …: of step e, each four rows. */
 function loadsTransposedA(text: Text, e: number): string {
-  const { m } = text.product
   const depth = depthOf(e)
   return repeat(text.tile.rows / 4, (v) => {
     if (text.vectorA) {
-      const row = clamped(`(row + ${4 * v}u)`, m - 3, m % (text.tile.rows * text.tile.down) === 0 ? 1 : m)
-      return `      let a${e}_${v} = a[(fromA + ${depth} * ${m}u + ${row}) / 4u];`
+      const row = clamped(`(row + ${4 * v}u)`, 'sizes.m', text.exactM, 4)
+      return `      let a${e}_${v} = a[(fromA + ${depth} * sizes.m + ${row}) / 4u];`
     }
     const four = [0, 1, 2, 3].map((q) => elementA(text, rowOf(text, 4 * v + q), depth))
     return `      let a${e}_${v} = vec4<f32>(${four.join(', ')});`
   })
 }
 
-const clampedColumn = (text: Text, j: number, e: number) => {
-  const { n } = text.product
-  return clamped(`(${columnOf(text, j)} + ${e}u)`, n, text.tile.columns * text.tile.across)
-}
+const clampedColumn = (text: Text, j: number, e: number) =>
+  clamped(`(${columnOf(text, j)} + ${e}u)`, 'sizes.n', text.exactN)
 
 /** b0_0, b0_1, …: of step e, each four columns. */
 function loadsB(text: Text, e: number): string {
-  const { n } = text.product
   const depth = depthOf(e)
-  const exact = n % (text.tile.columns * text.tile.across) === 0
   return repeat(text.vectors, (j) => {
     if (text.vectorB) {
-      const column = exact ? columnOf(text, j) : `min(${columnOf(text, j)}, ${n - 4}u)`
-      return `      let b${e}_${j} = b[(fromB + ${depth} * ${n}u + ${column}) / 4u];`
+      const column = clamped(columnOf(text, j), 'sizes.n', text.exactN, 4)
+      return `      let b${e}_${j} = b[(fromB + ${depth} * sizes.n + ${column}) / 4u];`
     }
     const four = [0, 1, 2, 3].map((q) => elementB(text, depth, clampedColumn(text, j, q)))
     return `      let b${e}_${j} = vec4<f32>(${four.join(', ')});`
@@ -221,12 +226,11 @@ function loadsB(text: Text, e: number): string {
 
 /** b0_0, b0_1, …: for each column its elements at depth …: a vector of four, or one. */
 function loadsTransposedB(text: Text, steps: number): string {
-  const { k } = text.product
   return repeat(text.vectors, (j) =>
     repeat(4, (q) => {
       const column = clampedColumn(text, j, q)
       if (text.vectorB && steps === 4)
-        return `      let b${j}_${q} = b[(fromB + ${column} * ${k}u + depth) / 4u];`
+        return `      let b${j}_${q} = b[(fromB + ${column} * sizes.k + depth) / 4u];`
       if (steps === 1) return `      let b${j}_${q} = ${elementB(text, 'depth', column)};`
       const four = [0, 1, 2, 3].map((e) => elementB(text, `depth + ${e}u`, column))
       return `      let b${j}_${q} = vec4<f32>(${four.join(', ')});`
@@ -248,12 +252,12 @@ var<workgroup> tileB: array<vec4<f32>, ${(tile.depth * wide) / 4}>;`
   loop(text: Text): string {
     const { tile, product } = text
     const [high, wide] = [(tile.rows * tile.down) / 4, (tile.columns * tile.across) / 4]
-    const { order, m, n, k } = product
+    const { order } = product
     return /* wgsl */ `
     let thread = local.y * ${tile.across}u + local.x;
-    for (var depth = 0u; depth < ${k}u; depth += ${tile.depth}u) {
-${fill(text, 'A', order === 'TN', high, m, 'group.y', (outer, inner) => elementA(text, outer, inner))}
-${fill(text, 'B', order !== 'NT', wide, n, 'group.x', (outer, inner) => elementB(text, inner, outer))}
+    for (var depth = 0u; depth < sizes.k; depth += ${tile.depth}u) {
+${fill(text, 'A', order === 'TN', high, 'group.y', (outer, inner) => elementA(text, outer, inner))}
+${fill(text, 'B', order !== 'NT', wide, 'group.x', (outer, inner) => elementB(text, inner, outer))}
       workgroupBarrier();
       for (var e = 0u; e < ${tile.depth}u; e++) {
 ${repeat(tile.rows / 4, (v) => `        let a${v} = tileA[e * ${high}u + local.y * ${tile.rows / 4}u + ${v}u];`)}
@@ -278,22 +282,22 @@ function fill(
   name: 'A' | 'B',
   along: boolean,
   vectors: number,
-  limit: number,
   group: string,
   element: (outer: string, inner: string) => string,
 ): string {
-  const { tile, product } = text
+  const { tile } = text
   const threads = tile.across * tile.down
+  const limit = name === 'A' ? 'sizes.m' : 'sizes.n'
   const vector = name === 'A' ? text.vectorA : text.vectorB
   const lower = name.toLowerCase()
-  const exact = limit % (4 * vectors) === 0 && product.k % tile.depth === 0
+  const exact = (name === 'A' ? text.exactM : text.exactN) && text.exactK
   const guard = (outer: string, inner: string, value: string) => {
     if (exact) return value
-    return `select(${vector ? 'vec4<f32>()' : '0.0'}, ${value}, ${outer} < ${limit}u && ${inner} < ${product.k}u)`
+    return `select(${vector ? 'vec4<f32>()' : '0.0'}, ${value}, ${outer} < ${limit} && ${inner} < sizes.k)`
   }
-  /** Whether one load brings four elements along the tile's vectors, along the depth, or only one. */
+  // One load brings four elements along the tile's vectors, four along the depth, or only one.
   if (vector && along) {
-    const at = `(from${name} + inner * ${limit}u + outer) / 4u`
+    const at = `(from${name} + inner * ${limit} + outer) / 4u`
     return loopOver(
       tile.depth * vectors,
       threads,
@@ -305,12 +309,8 @@ function fill(
   }
   if (vector) {
     const row = (q: number) => {
-      const outer = exact ? `(outer + ${q}u)` : `min(outer + ${q}u, ${limit - 1}u)`
-      return guard(
-        `outer + ${q}u`,
-        'inner',
-        `${lower}[(from${name} + ${outer} * ${product.k}u + inner) / 4u]`,
-      )
+      const outer = clamped(`(outer + ${q}u)`, limit, exact)
+      return guard(`outer + ${q}u`, 'inner', `${lower}[(from${name} + ${outer} * sizes.k + inner) / 4u]`)
     }
     return loopOver(
       (tile.depth / 4) * vectors,
@@ -324,8 +324,8 @@ ${repeat(4, (e) => `        tile${name}[to + ${e * vectors}u] = vec4<f32>(${repe
     )
   }
   const one = (q: number) => {
-    const clampedOuter = `min(outer + ${q}u, ${limit - 1}u)`
-    const clampedInner = `min(inner, ${product.k - 1}u)`
+    const clampedOuter = clamped(`(outer + ${q}u)`, limit, exact)
+    const clampedInner = clamped('inner', 'sizes.k', exact)
     return guard(`outer + ${q}u`, 'inner', element(clampedOuter, clampedInner))
   }
   return loopOver(
@@ -344,31 +344,28 @@ function loopOver(count: number, threads: number, body: string): string {
 }
 
 function stores(text: Text): string {
-  const { m, n, result } = text.product
-  const { tile } = text
-  const guardRows = m % (tile.rows * tile.down) !== 0
-  const guardColumns = n % (tile.columns * tile.across) !== 0
+  const { result } = text.product
   const put = (at: string, value: string) => {
     if (result === 'add') return `c[${at}] += ${value};`
     return `c[${at}] = ${result === 'residual' ? `residual[${at}] + ` : ''}${value};`
   }
-  return repeat(tile.rows, (i) => {
+  return repeat(text.tile.rows, (i) => {
     const row = `(row + ${i}u)`
     const columns = repeat(
       text.vectors,
       (j) => {
         const column = columnOf(text, j)
         if (text.vectorC) {
-          const store = put(`(fromC + ${row} * ${n}u + ${column}) / 4u`, `c${i}_${j}`)
-          return guardColumns ? `if (${column} < ${n}u) { ${store} }` : store
+          const store = put(`(fromC + ${row} * sizes.n + ${column}) / 4u`, `c${i}_${j}`)
+          return text.exactN ? store : `if (${column} < sizes.n) { ${store} }`
         }
         return repeat(4, (e) => {
-          const store = put(`fromC + ${row} * ${n}u + ${column} + ${e}u`, `c${i}_${j}.${LETTERS[e]}`)
-          return `if (${column} + ${e}u < ${n}u) { ${store} }`
+          const store = put(`fromC + ${row} * sizes.n + ${column} + ${e}u`, `c${i}_${j}.${LETTERS[e]}`)
+          return `if (${column} + ${e}u < sizes.n) { ${store} }`
         })
       },
       ' ',
     )
-    return guardRows ? `  if (${row} < ${m}u) { ${columns} }` : `  ${columns}`
+    return text.exactM ? `  ${columns}` : `  if (${row} < sizes.m) { ${columns} }`
   })
 }
