@@ -30,7 +30,7 @@ import { choose } from './tune.ts'
 
 export interface CompiledEngineOptions {
   readonly config: ModelConfig
-  /** Makes each block's states again in the backward pass: a third more work, and less memory. */
+  /** Makes each block's states again in the backward pass: a third more work, and less memory. Default: when large. */
   readonly recomputes?: boolean
   /** Instead of what is best on this device. */
   readonly choices?: Choices
@@ -80,7 +80,7 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
       training = true
       try {
         return await open.guard(async () => {
-          const ready = await plans.training(job.microBatch ?? job.batchSize)
+          const ready = await plans.training(job)
           return await runJob(stepperOf(replica, job, ready), job, config.sequenceLength, pace, listener)
         })
       } finally {

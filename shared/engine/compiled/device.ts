@@ -74,9 +74,9 @@ async function request(): Promise<OpenDevice> {
   rejection.catch(() => {}) // nobody may be waiting when it happens; whoever asks later still gets the reason
   return {
     device,
-    software: /swiftshader|llvmpipe|warp|software/i.test(
-      `${info.architecture} ${info.device} ${info.description}`,
-    ),
+    software:
+      info.isFallbackAdapter ||
+      /swiftshader|llvmpipe|basic render/i.test(`${info.architecture} ${info.device} ${info.description}`),
     name: [info.vendor, info.architecture, info.device, info.description].join('/'),
     lost,
     guard: (work) =>

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { PRESETS } from '../../model/config.ts'
+import { PRESET_NAMES, PRESETS } from '../../model/config.ts'
 import { parameterLayout } from '../../model/layout.ts'
+import { predictPeakBytes } from '../tfjs/peakBytes.ts'
 import { cpuChoices, gpuChoices } from './choices.ts'
 import { elementwise, MOST_GROUPS } from './kernel.ts'
 import {
@@ -14,9 +15,10 @@ import {
   tensor,
   withoutUnread,
 } from './plan.ts'
+import { planThatFits } from './plans.ts'
 import { makeState } from './state.ts'
 import { type StepShape, trainingPlan } from './step.ts'
-import { summarise } from './summary.ts'
+import { memoryOf, summarise } from './summary.ts'
 
 const ODD = { vocabSize: 53, layers: 2, heads: 3, dModel: 30, headDim: 10, hidden: 37, sequenceLength: 21 }
 
@@ -107,6 +109,21 @@ test('memory shared over time is well below memory not shared, and recomputation
   expect(again.scratch).toBeLessThan(0.6 * kept.scratch)
   expect(again.kept).toBe(kept.kept)
 })
+
+// fit.ts chooses the micro-batch by that prediction, and a device that is promised less than it gets is lost.
+test.each(PRESET_NAMES)(
+  'a step of %s takes no more memory than was predicted, whatever the micro-batch',
+  (preset) => {
+    const state = makeState(PRESETS[preset])
+    for (const sequences of [1, 4, 16]) {
+      for (const accumulates of [false, true]) {
+        const plan = planThatFits({ state, sequences, choices: gpuChoices() }, accumulates)
+        const shape = { backend: 'webgpu', microBatch: sequences, accumulates } as const
+        expect(memoryOf(plan).peak).toBeLessThanOrEqual(predictPeakBytes(PRESETS[preset], shape))
+      }
+    }
+  },
+)
 
 const double = (count: number) =>
   elementwise({

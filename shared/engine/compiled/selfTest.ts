@@ -62,7 +62,7 @@ async function oneStep(open: OpenDevice, choices: Choices, start: Float32Array, 
   const plans = makePlans(replica, {})
   try {
     write(replica, replica.state.parameters, start, wholeOf(CONFIG))
-    const stepper = stepperOf(replica, job, await plans.training(job.batchSize))
+    const stepper = stepperOf(replica, job, await plans.training(job))
     const { meanLoss } = await runJob(stepper, job, CONFIG.sequenceLength, makePace())
     const { firstMoment } = await readOptimiser(replica)
     const parameters = await read(replica, replica.state.parameters, wholeOf(CONFIG))

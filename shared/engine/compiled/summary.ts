@@ -69,7 +69,7 @@ function costOf(call: Call, roof: Roof): KindCost {
   return { kind: call.kernel.kind, calls: 1, flops, bytes, seconds }
 }
 
-function memoryOf(plan: Plan): PlanMemory {
+export function memoryOf(plan: Plan): PlanMemory {
   const { buffers, of } = place(plan)
   const kept = 4 * [...keptTensors(plan)].reduce((sum, { size }) => sum + size, 0)
   const scratch = 4 * buffers.reduce((sum, size) => sum + size, 0)
