@@ -61,6 +61,8 @@ async function request(): Promise<OpenDevice> {
   const { limits, info } = adapter
   const device = await adapter
     .requestDevice({
+      // For measuring kernels one by one; nothing else uses it.
+      requiredFeatures: adapter.features.has('timestamp-query') ? ['timestamp-query'] : [],
       requiredLimits: {
         maxBufferSize: limits.maxBufferSize,
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,

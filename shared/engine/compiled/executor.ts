@@ -15,6 +15,8 @@ export interface Executable {
   pass(): void
   update(): void
   bufferOf(tensor: Tensor): GPUBuffer
+  /** Runs everything once, each call in a pass of its own between two timestamps: milliseconds, in the plan's order. */
+  times(): Promise<number[]>
   /** Frees what is this plan's alone. */
   dispose(): void
 }
@@ -65,6 +67,7 @@ export async function compile(
     pass: () => replay(device, pass),
     update: () => replay(device, update),
     bufferOf,
+    times: () => timesOf(device, [...pass, ...update]),
     dispose() {
       for (const buffer of [...shared, ...own.values(), ...sizes.values()]) buffer.destroy()
     },
@@ -108,6 +111,12 @@ function constantsBuffer(device: GPUDevice, constants: readonly number[]): GPUBu
 function replay(device: GPUDevice, calls: readonly Bound[]): void {
   const encoder = device.createCommandEncoder()
   const pass = encoder.beginComputePass()
+  encode(pass, calls)
+  pass.end()
+  device.queue.submit([encoder.finish()])
+}
+
+function encode(pass: GPUComputePassEncoder, calls: readonly Bound[]): void {
   let last: GPUComputePipeline | null = null
   for (const { pipeline, group, call } of calls) {
     if (pipeline !== last) pass.setPipeline(pipeline)
@@ -115,8 +124,40 @@ function replay(device: GPUDevice, calls: readonly Bound[]): void {
     pass.setBindGroup(0, group)
     pass.dispatchWorkgroups(...call.kernel.groups)
   }
-  pass.end()
+}
+
+/** Chunks, because a query set has a largest size. */
+const MOST_TIMED = 2_048
+
+async function timesOf(device: GPUDevice, calls: readonly Bound[]): Promise<number[]> {
+  if (!device.features.has('timestamp-query'))
+    throw new Error('This device has no timestamps: its kernels cannot be timed one by one.')
+  const times: number[] = []
+  for (let from = 0; from < calls.length; from += MOST_TIMED)
+    times.push(...(await timesOfChunk(device, calls.slice(from, from + MOST_TIMED))))
+  return times
+}
+
+async function timesOfChunk(device: GPUDevice, calls: readonly Bound[]): Promise<number[]> {
+  const [count, bytes] = [2 * calls.length, 16 * calls.length]
+  const querySet = device.createQuerySet({ type: 'timestamp', count })
+  const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage
+  const resolved = device.createBuffer({ size: bytes, usage: QUERY_RESOLVE | COPY_SRC })
+  const staging = device.createBuffer({ size: bytes, usage: MAP_READ | COPY_DST })
+  const encoder = device.createCommandEncoder()
+  for (const [i, call] of calls.entries()) {
+    const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 }
+    const pass = encoder.beginComputePass({ timestampWrites })
+    encode(pass, [call])
+    pass.end()
+  }
+  encoder.resolveQuerySet(querySet, 0, count, resolved, 0)
+  encoder.copyBufferToBuffer(resolved, 0, staging, 0, bytes)
   device.queue.submit([encoder.finish()])
+  await staging.mapAsync(GPUMapMode.READ)
+  const stamps = new BigInt64Array(staging.getMappedRange().slice(0)) // nanoseconds
+  for (const one of [querySet, resolved, staging]) one.destroy()
+  return calls.map((_, i) => Number((stamps[2 * i + 1] ?? 0n) - (stamps[2 * i] ?? 0n)) / 1e6)
 }
 
 /** All of a plan's shaders, compiled at once. */
