@@ -7,6 +7,8 @@ import type { Product, Tile } from './kernels/matmul.ts'
 
 export interface Choices {
   tile(product: Product): Tile
+  /** Parts that the depth of a weight's gradient is split in: 1, or more where it makes too few workgroups. */
+  splits(product: Product): number
   /** Threads that share a row in LayerNorm: 1, or a power of two up to 256. */
   readonly threadsPerRow: number
   /** Threads that share a row of logits. */
@@ -40,6 +42,7 @@ export const CANDIDATES = {
 export function cpuChoices(large: Tile = CANDIDATES.software[0]): Choices {
   return {
     tile: ({ m, n, k }) => (m * n * k < LARGE ? direct(4, 4, 4, 4) : large),
+    splits: () => 1,
     threadsPerRow: 1,
     lossParts: 16,
     attentionAtOnce: 1,
@@ -47,15 +50,23 @@ export function cpuChoices(large: Tile = CANDIDATES.software[0]): Choices {
   }
 }
 
-/** Workgroups below which a GPU stands idle: smaller tiles make more of them. */
+/** Workgroups below which a GPU stands idle: smaller tiles, or splits, make more of them. */
 const FEW_GROUPS = 128
+/** A part of a split product is at least so deep: below it, adding up costs more than it gives. */
+const LEAST_DEPTH = 256
+const MOST_SPLITS = 16
 
 export function gpuChoices(large: Tile = CANDIDATES.gpu[0]): Choices {
+  const groupsOf = ({ m, n, batch }: Product) => {
+    const { rows, columns, across, down } = large
+    return Math.ceil(m / (rows * down)) * Math.ceil(n / (columns * across)) * (batch?.count ?? 1)
+  }
   return {
-    tile({ m, n, batch }) {
-      const { rows, columns, across, down } = large
-      const groups = Math.ceil(m / (rows * down)) * Math.ceil(n / (columns * across)) * (batch?.count ?? 1)
-      return groups < FEW_GROUPS ? shared(4, 4, 8, 8, 16) : large
+    tile: (product) =>
+      groupsOf(product) * (product.splits ?? 1) < FEW_GROUPS ? shared(4, 4, 8, 8, 16) : large,
+    splits(product) {
+      const wanted = Math.ceil(FEW_GROUPS / groupsOf(product))
+      return Math.max(1, Math.min(wanted, MOST_SPLITS, Math.floor(product.k / LEAST_DEPTH)))
     },
     threadsPerRow: 64,
     lossParts: 64,

@@ -15,6 +15,7 @@ const dawn = await installDawn()
 const SHARED: Choices = {
   ...gpuChoices(),
   tile: () => ({ way: 'shared', rows: 4, columns: 4, across: 2, down: 2, depth: 8 }),
+  splits: () => 2,
   threadsPerRow: 4,
   attentionAtOnce: 2,
 }

@@ -21,7 +21,7 @@ import { type OpenDevice, openDevice } from './device.ts'
 import { MOST_GROUPS, THREADS } from './kernel.ts'
 import { attention, attentionBackwardKeys, attentionBackwardQueries } from './kernels/attention.ts'
 import { layerNorm, layerNormBackward } from './kernels/layerNorm.ts'
-import { matmul, type Order, type Product, type Tile } from './kernels/matmul.ts'
+import { matmul, type Order, type Product, partSize, sumSplits, type Tile } from './kernels/matmul.ts'
 import { swiglu } from './kernels/swiglu.ts'
 import { makeList, scratch, tensor } from './plan.ts'
 import { runOnce } from './runOnce.ts'
@@ -42,9 +42,10 @@ else {
     dawn.close()
   })
 
+  const direct: Tile = { way: 'direct', rows: 4, columns: 4, across: 2, down: 2, depth: 4 }
+  const shared: Tile = { way: 'shared', rows: 4, columns: 4, across: 2, down: 2, depth: 8 }
+
   describe('products', () => {
-    const direct: Tile = { way: 'direct', rows: 4, columns: 4, across: 2, down: 2, depth: 4 }
-    const shared: Tile = { way: 'shared', rows: 4, columns: 4, across: 2, down: 2, depth: 8 }
     const sizes = {
       'whole tiles': [16, 24, 16],
       'edges of vectors': [20, 12, 20],
@@ -67,6 +68,16 @@ else {
       const terms = { count: 3, strides: { a: 128, b: 128 } }
       await expectProduct({ order: 'NT', m, n, k, result: 'residual', terms }, tile)
     })
+  })
+
+  // 3 parts of 8, 8 and 7 rows, of a batch whose matrices are no multiple of four elements.
+  test.each([direct, shared])('$way: a product in parts of its depth, added up', async (tile) => {
+    const batch = { count: 2, strides: { a: 0, b: 192, c: 64 } }
+    await expectSplit(
+      { order: 'TN', m: 5, n: 7, k: 23, result: 'set', batch, splits: 3 },
+      { ...tile, depth: 8 },
+    )
+    await expectSplit({ order: 'TN', m: 8, n: 4, k: 24, result: 'set', splits: 2 }, tile)
   })
 
   test.each([1, 8])('LayerNorm with %i threads a row, of rows far from zero', async (threadsPerRow) => {
@@ -197,6 +208,34 @@ async function expectProduct(product: Product, tile: Tile): Promise<void> {
       addProduct(wanted, order, k, left, right)
     }
     expect(distance(got.out.subarray(at * strideC, at * strideC + m * n), wanted.values)).toBeLessThan(
+      TOLERANCE,
+    )
+  }
+}
+
+/** The same product whole and split, each added to the same C. */
+async function expectSplit(product: Product, tile: Tile): Promise<void> {
+  const { m, n, k, batch, splits = 1 } = product
+  const count = batch?.count ?? 1
+  const size = (each: number, stride = 0) => Math.max(each, count * stride)
+  const given = {
+    a: random(1, size(m * k, batch?.strides.a), 'a'),
+    b: random(1, size(k * n, batch?.strides.b), 'b'),
+    c: random(1, size(m * n, batch?.strides.c), 'c'),
+  }
+  const of = tensorsFor(given)
+  const parts = scratch('parts', splits * count * partSize(product))
+  const list = makeList()
+  list.run('product', matmul(product, tile), of.a, of.b, parts)
+  list.run('sum', sumSplits(product), parts, of.c)
+  const got = await runOnce(open, list, valuesOf(given, of), { c: of.c })
+  for (let at = 0; at < count; at++) {
+    const part = ({ values }: Matrix, stride: number, rows: number, columns: number) =>
+      matrix(rows, columns, values.slice(at * stride, at * stride + rows * columns))
+    const { a: strideA = 0, b: strideB = 0, c: strideC = 0 } = batch?.strides ?? {}
+    const wanted = part(given.c, strideC, m, n)
+    sumProducts(wanted, part(given.a, strideA, k, m), part(given.b, strideB, k, n))
+    expect(distance(got.c.subarray(at * strideC, at * strideC + m * n), wanted.values)).toBeLessThan(
       TOLERANCE,
     )
   }

@@ -17,7 +17,7 @@ import { gatherRows, scatterRows } from './kernels/embedding.ts'
 import { gainGradient, headGainGradient, sumGains } from './kernels/gains.ts'
 import { type HeadShape, headNorm, headNormBackward } from './kernels/headNorm.ts'
 import { layerNorm, layerNormBackward } from './kernels/layerNorm.ts'
-import { matmul, type Order, type Product } from './kernels/matmul.ts'
+import { matmul, type Order, type Product, partSize, sumSplits } from './kernels/matmul.ts'
 import { pickRow } from './kernels/pickRow.ts'
 import { swiglu, swigluBackward } from './kernels/swiglu.ts'
 import { adamW, endOfSums, SUM_PARTS, sumLosses, sumParts, sumSquares } from './kernels/update.ts'
@@ -343,13 +343,11 @@ function lossAndGradient(m: Model, list: List, x: Tensor, dx: Tensor, ids: Tenso
     list.run('loss', crossEntropy(chunk, true), ids, found, logits, losses, view(m.state.numbers))
     const [hidden, slope] = [rowsOf(final.y, chunk, d), rowsOf(dHidden, chunk, d)]
     const embedding = 'model.embed_tokens'
-    list.run(
-      'gradient of logits’ weights',
-      m.product('TN', V, d, rows, 'add'),
+    addWeightGradient(m, list.run, 'gradient of logits’ weights', { m: V, n: d, rows }, [
       logits,
       hidden,
       m.gradient(embedding),
-    )
+    ])
     list.run(
       'gradient of final states',
       m.product('NN', rows, d, V, 'set'),
@@ -381,6 +379,34 @@ function lossAndGradient(m: Model, list: List, x: Tensor, dx: Tensor, ids: Tenso
   list.run('gain of final norm', sumGains([place]), partial, m.gradient('model.norm'))
 }
 
+interface WeightGradient {
+  /** Of the weights, [m, n] = [inputs, outputs]. */
+  readonly m: number
+  readonly n: number
+  readonly rows: number
+  readonly batch?: Product['batch']
+}
+
+/** Adds xᵀ·dy to the gradient of weights; split along the rows where that makes too few workgroups. */
+function addWeightGradient(
+  { choices }: Model,
+  run: List['run'],
+  label: string,
+  { m, n, rows: k, batch }: WeightGradient,
+  [x, dy, gradient]: readonly [Tensor | View, Tensor | View, View],
+): void {
+  const whole: Product = { order: 'TN', m, n, k, batch, result: 'add' }
+  const splits = choices.splits(whole)
+  if (splits === 1) {
+    run(label, matmul(whole, choices.tile(whole)), x, dy, gradient)
+    return
+  }
+  const split: Product = { ...whole, result: 'set', splits }
+  const parts = scratch('parts of a gradient', splits * (batch?.count ?? 1) * partSize(split))
+  run(label, matmul(split, choices.tile(split)), x, dy, parts)
+  run(label, sumSplits(split), parts, gradient)
+}
+
 /** `dx`, the gradient of the block's output, becomes that of its input, in place. */
 function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor): void {
   const { N, d, h, D, H, planeD, planeH, state } = m
@@ -393,18 +419,20 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
 
   const dMixed = scratch('gradient of mixed', N * h)
   run('down', m.product('NT', N, h, d, 'set'), dx, m.weight(named('mlp.down_proj')), dMixed)
-  run('weights of down', m.product('TN', h, d, N, 'add'), s.mixed, dx, m.gradient(named('mlp.down_proj')))
+  addWeightGradient(m, run, 'weights of down', { m: h, n: d, rows: N }, [
+    s.mixed,
+    dx,
+    m.gradient(named('mlp.down_proj')),
+  ])
   const dGateUp = scratch('gradient of gate, up', 2 * planeH)
   run('SwiGLU', swigluBackward(N * h, planeH), dMixed, s.gateUp, dGateUp)
   const wide = aligned(d * h)
   const gateUpWeights = { count: 2, strides: { a: 0, b: planeH, c: wide } }
-  run(
-    'weights of gate, up',
-    m.product('TN', d, h, N, 'add', { batch: gateUpWeights }),
+  addWeightGradient(m, run, 'weights of gate, up', { m: d, n: h, rows: N, batch: gateUpWeights }, [
     s.post.y,
     dGateUp,
     m.gradient(named('mlp.gate_proj'), 2),
-  )
+  ])
   const dPost = scratch('gradient of post norm', N * d)
   run(
     'gate, up',
@@ -419,13 +447,11 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
 
   const dMerged = scratch('gradient of merged', N * d)
   run('attention output', m.product('NT', N, d, d, 'set'), dx, m.weight(named('self_attn.o_proj')), dMerged)
-  run(
-    'weights of attention output',
-    m.product('TN', d, d, N, 'add'),
+  addWeightGradient(m, run, 'weights of attention output', { m: d, n: d, rows: N }, [
     s.merged,
     dx,
     m.gradient(named('self_attn.o_proj')),
-  )
+  ])
   const dTurned = scratch('gradient of turned', 2 * planeD)
   const dRaw = scratch('gradient of queries, keys, values', 3 * planeD)
   const along = scratch('along', N * H)
@@ -458,13 +484,12 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
     ...[dTurned, raw, state.cosines, state.sines, s.headStats, stripsOf(1, 2)],
   )
   const square = aligned(d * d)
-  run(
-    'weights of queries, keys, values',
-    m.product('TN', d, d, N, 'add', { batch: { count: 3, strides: { a: 0, b: planeD, c: square } } }),
+  const projections = { count: 3, strides: { a: 0, b: planeD, c: square } }
+  addWeightGradient(m, run, 'weights of queries, keys, values', { m: d, n: d, rows: N, batch: projections }, [
     s.input.y,
     dRaw,
     m.gradient(named('self_attn.q_proj'), 3),
-  )
+  ])
   const dInput = scratch('gradient of input norm', N * d)
   run(
     'queries, keys, values',

@@ -9,7 +9,7 @@
  *
  * Sizes are not in the text but beside it, because these shaders are long: a model needs a dozen products and few shaders.
  */
-import { type Kernel, kernel, repeat } from '../kernel.ts'
+import { elementwise, type Kernel, kernel, lanesOf, repeat } from '../kernel.ts'
 
 /** How A and B are stored: `T` is the transpose of what the product wants. NN: [m, k]·[k, n]; NT: B is [n, k]; TN: A is [k, m]. */
 export type Order = 'NN' | 'NT' | 'TN'
@@ -32,6 +32,11 @@ export interface Product {
   readonly terms?: { readonly count: number; readonly strides: Omit<Strides, 'c'> }
   /** C is set, added to, or becomes the residual plus the product. */
   readonly result: 'set' | 'add' | 'residual'
+  /**
+   * Parts of k that are multiplied by themselves, for more workgroups where C is small and k is long: C is then all the
+   * parts' products, [splits, batch, m, n], for sumSplits to add up. Default: 1.
+   */
+  readonly splits?: number
 }
 
 /** What is chosen by measurement: it changes speed and the order of sums, nothing else. */
@@ -55,6 +60,7 @@ export function matmul(product: Product, tile: Tile): Kernel {
   const way = tile.way === 'direct' ? direct : shared
   const count = terms?.count ?? 1
   const batches = batch?.strides ?? { a: 0, b: 0, c: 0 }
+  const splits = product.splits ?? 1
   const type = (vector: boolean) => (vector ? 'vec4<f32>' : 'f32')
   return kernel({
     kind: `matmul ${order}`,
@@ -65,26 +71,55 @@ export function matmul(product: Product, tile: Tile): Kernel {
       c: `${result === 'add' ? 'update' : 'write'} ${type(text.vectorC)}`,
     },
     threads: [tile.across, tile.down],
-    groups: [Math.ceil(n / wide), Math.ceil(m / high), batch?.count ?? 1],
+    groups: [Math.ceil(n / wide), Math.ceil(m / high), (batch?.count ?? 1) * splits],
     flops: 2 * m * n * k * (batch?.count ?? 1) * count,
     head: way.head(text),
     body: /* wgsl */ `
+  let split = group.z % sizes.splits;
+  let batch = group.z / sizes.splits;
+  let begin = split * sizes.span;
+  let end = min(sizes.k, begin + sizes.span);
   let row = group.y * ${high}u + local.y * ${tile.rows}u;
   let firstColumn = group.x * ${wide}u;
   let column = firstColumn + local.x * 4u;
 ${repeat(tile.rows, (i) => `  ${repeat(text.vectors, (j) => `var c${i}_${j} = vec4<f32>();`, ' ')}`)}
   for (var term = 0u; term < sizes.terms; term++) {
-    let fromA = group.z * sizes.batchA + term * sizes.termA;
-    let fromB = group.z * sizes.batchB + term * sizes.termB;
+    let fromA = batch * sizes.batchA + term * sizes.termA;
+    let fromB = batch * sizes.batchB + term * sizes.termB;
 ${way.loop(text)}
   }
-  let fromC = group.z * sizes.batchC;
+  let fromC = batch * sizes.batchC + split * sizes.splitC;
 ${stores(text)}`,
     constants: {
       ...{ m, n, k, terms: count },
-      ...{ batchA: batches.a, batchB: batches.b, batchC: batches.c },
+      // A part of k is whole tiles, so that no tile is of two parts.
+      ...{ splits, span: Math.ceil(k / splits / tile.depth) * tile.depth },
+      ...{ splitC: splits > 1 ? (batch?.count ?? 1) * partSize(product) : 0 },
+      ...{ batchA: batches.a, batchB: batches.b, batchC: splits > 1 ? partSize(product) : batches.c },
       ...{ termA: terms?.strides.a ?? 0, termB: terms?.strides.b ?? 0 },
     },
+  })
+}
+
+/** Elements from one product to the next where k is split. */
+export const partSize = ({ m, n }: Pick<Product, 'm' | 'n'>) => Math.ceil((m * n) / 4) * 4
+
+/** parts: [splits, batch, m, n] as matmul leaves them; adds their sums to C, always in the same order. */
+export function sumSplits({ m, n, batch, splits = 1 }: Product): Kernel {
+  const count = batch?.count ?? 1
+  const lanes = lanesOf(m * n)
+  const [each, part] = [(m * n) / lanes.width, partSize({ m, n }) / lanes.width]
+  return elementwise({
+    kind: 'sum of splits',
+    buffers: { parts: `read ${lanes.type}`, c: `update ${lanes.type}` },
+    count: count * each,
+    flops: splits * count * m * n,
+    body: /* wgsl */ `
+  let batch = i / ${each}u;
+  let at = i % ${each}u;
+  var sum = parts[batch * ${part}u + at];
+  for (var split = 1u; split < ${splits}u; split++) { sum += parts[(split * ${count}u + batch) * ${part}u + at]; }
+  c[batch * ${(batch?.strides.c ?? 0) / lanes.width}u + at] += sum;`,
   })
 }
 
@@ -114,7 +149,7 @@ function textOf(product: Product, tile: Tile): Text {
     tile,
     vectorA: aligned(order === 'TN' ? m : k, batchStrides.a, termStrides.a),
     vectorB: aligned(order === 'NT' ? k : n, batchStrides.b, termStrides.b),
-    vectorC: aligned(n, batchStrides.c),
+    vectorC: aligned(n, product.splits === undefined ? batchStrides.c : 0),
     vectors: tile.columns / 4,
     exactM: m % (tile.rows * tile.down) === 0,
     exactN: n % (tile.columns * tile.across) === 0,
@@ -170,7 +205,7 @@ const direct = {
     const sum = (i: number, j: number) =>
       depths.reduce((before, e) => `fma(vec4<f32>(${a(i, e)}), ${b(j, e)}, ${before})`, `c${i}_${j}`)
     return /* wgsl */ `
-    for (var depth = 0u; depth < sizes.k; depth += ${steps}u) {
+    for (var depth = begin; depth < end; depth += ${steps}u) {
 ${order === 'TN' ? '' : loadsA(text, steps)}
 ${order === 'NT' ? loadsTransposedB(text, steps) : ''}
 ${repeat(steps, (e) => (order === 'TN' ? loadsTransposedA(text, e) : ''))}
@@ -255,7 +290,7 @@ var<workgroup> tileB: array<vec4<f32>, ${(tile.depth * wide) / 4}>;`
     const { order } = product
     return /* wgsl */ `
     let thread = local.y * ${tile.across}u + local.x;
-    for (var depth = 0u; depth < sizes.k; depth += ${tile.depth}u) {
+    for (var depth = begin; depth < end; depth += ${tile.depth}u) {
 ${fill(text, 'A', order === 'TN', high, 'group.y', (outer, inner) => elementA(text, outer, inner))}
 ${fill(text, 'B', order !== 'NT', wide, 'group.x', (outer, inner) => elementB(text, inner, outer))}
       workgroupBarrier();
