@@ -13,8 +13,8 @@ export interface Choices {
   readonly threadsPerRow: number
   /** Threads that share a row of logits. */
   readonly lossParts: number
-  /** Keys, or queries, that attention takes at once. */
-  readonly attentionAtOnce: number
+  /** Rows that a thread of attention has, and those that it takes at once: AttentionShape. */
+  readonly attention: { readonly rows: number; readonly atOnce: number }
   /** Threads that sum squares, at most. */
   readonly squareParts: number
 }
@@ -45,7 +45,7 @@ export function cpuChoices(large: Tile = CANDIDATES.software[0]): Choices {
     splits: () => 1,
     threadsPerRow: 1,
     lossParts: 16,
-    attentionAtOnce: 1,
+    attention: { rows: 2, atOnce: 1 },
     squareParts: 1_024,
   }
 }
@@ -70,7 +70,7 @@ export function gpuChoices(large: Tile = CANDIDATES.gpu[0]): Choices {
     },
     threadsPerRow: 64,
     lossParts: 64,
-    attentionAtOnce: 4,
+    attention: { rows: 1, atOnce: 4 },
     squareParts: 16_384,
   }
 }

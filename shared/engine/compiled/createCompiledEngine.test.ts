@@ -17,7 +17,7 @@ const SHARED: Choices = {
   tile: () => ({ way: 'shared', rows: 4, columns: 4, across: 2, down: 2, depth: 8 }),
   splits: () => 2,
   threadsPerRow: 4,
-  attentionAtOnce: 2,
+  attention: { rows: 1, atOnce: 2 },
 }
 
 function job(steps: number): TrainJob {

@@ -40,7 +40,7 @@ export function compiledSubject(choices: Choices = cpuChoices(), recomputes = fa
     attention: ({ heads, length, dim, q, k, v, dMerged }) =>
       withDevice((open) => {
         const size = heads * length * dim
-        const shape = { sequences: heads, length, heads: 1, headDim: dim, atOnce: choices.attentionAtOnce }
+        const shape = { sequences: heads, length, heads: 1, headDim: dim, ...choices.attention }
         const of = (name: string) => tensor(name, size)
         const given = [of('q'), of('k'), of('v'), of('dMerged')] as const
         const made = { merged: of('merged'), dq: of('dq'), dk: of('dk'), dv: of('dv') }

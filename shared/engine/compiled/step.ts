@@ -162,7 +162,8 @@ function modelOf({ state, sequences: B, choices }: StepShape) {
     length: T,
     heads: H,
     headDim: D,
-    atOnce: Math.min(choices.attentionAtOnce, T),
+    rows: Math.min(choices.attention.rows, T),
+    atOnce: Math.min(choices.attention.atOnce, T),
   }
   const product = (
     order: Order,
