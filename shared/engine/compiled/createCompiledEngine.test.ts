@@ -1,13 +1,15 @@
 /** What the compiled engine promises besides the contract that all engines keep. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { PRESETS } from '../../model/config.ts'
 import { parameterCount } from '../../model/layout.ts'
 import { randomSequences, TINY, tinyParameters } from '../contract.ts'
 import type { Engine, TrainJob } from '../engine.ts'
 import { installDawn, NO_DAWN } from '../tfjs/dawn.ts'
-import { type Choices, cpuChoices, gpuChoices } from './choices.ts'
+import { CANDIDATES, type Choices, cpuChoices, gpuChoices } from './choices.ts'
 import { createCompiledEngine } from './createCompiledEngine.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { selfTest } from './selfTest.ts'
+import { choose } from './tune.ts'
 
 const dawn = await installDawn()
 
@@ -94,6 +96,20 @@ else {
       message: expect.stringMatching(/computes the gradient of model\..* wrongly/),
     }
     await expect(selfTest(faulty, cpuChoices())).rejects.toMatchObject(refused)
+  })
+
+  test('the tile of large products is the fastest whose numbers are right; small models measure none', async () => {
+    const large = { order: 'NN', m: 512, n: 1_024, k: 64, result: 'set' } as const
+    const best = (await choose(open, PRESETS.nano)).tile(large)
+    expect(CANDIDATES.software).toContainEqual(best)
+    expect((await choose(open, PRESETS.nano)).tile(large)).toBe(best)
+    // Of the candidates, only that of 16 × 16 has a fourth vector in its rows.
+    const faulty = changing(open, 'c0_3 = fma', 'c0_3 = 1.0 + fma')
+    expect((await choose(faulty, PRESETS.nano)).tile(large)).toMatchObject({ columns: 8 })
+    const buffers = countBuffers(open.device)
+    await choose(open, TINY)
+    expect(buffers.made()).toBe(0)
+    buffers.stop()
   })
 
   test('a lost device ends the engine, its job, and all later calls; the next engine has a new one', async () => {
