@@ -8,6 +8,9 @@ import { installDawn, NO_DAWN } from '../tfjs/dawn.ts'
 import { CANDIDATES, type Choices, cpuChoices, gpuChoices } from './choices.ts'
 import { createCompiledEngine } from './createCompiledEngine.ts'
 import { type OpenDevice, openDevice } from './device.ts'
+import { compile } from './executor.ts'
+import { swiglu } from './kernels/swiglu.ts'
+import { makeList, tensor } from './plan.ts'
 import { selfTest } from './selfTest.ts'
 import { choose } from './tune.ts'
 
@@ -110,6 +113,14 @@ else {
     await choose(open, TINY)
     expect(buffers.made()).toBe(0)
     buffers.stop()
+  })
+
+  test('work that no binding holds is refused before it is compiled', async () => {
+    const list = makeList()
+    const size = open.device.limits.maxStorageBufferBindingSize / 4 + 4
+    list.run('double', swiglu(4, 4), tensor('too large', size), tensor('out', 4))
+    const plan = { cleared: [], pass: list.calls, update: [] }
+    await expect(compile(open, plan, new Map())).rejects.toMatchObject({ code: 'engine/bad-job' })
   })
 
   test('a lost device ends the engine, its job, and all later calls; the next engine has a new one', async () => {

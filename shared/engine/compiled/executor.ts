@@ -3,7 +3,7 @@
  * the steady state nothing is allocated and nothing read but what the caller asks for.
  */
 import type { OpenDevice } from './device.ts'
-import type { Kernel } from './kernel.ts'
+import { type Kernel, tooLarge } from './kernel.ts'
 import { type Call, keptTensors, type Plan, place, type Tensor } from './plan.ts'
 
 /** Buffers of the tensors that live as long as an engine. */
@@ -39,6 +39,7 @@ export async function compile(
   progress?: (progress: CompileProgress) => void,
 ): Promise<Executable> {
   const { device } = open
+  checkSizes(plan, device.limits)
   const pipelines = await pipelinesOf(open, plan, progress)
   const placement = place(plan)
   const shared = placement.buffers.map((size, i) => newBuffer(open, size, `scratch ${i}`))
@@ -71,6 +72,14 @@ export async function compile(
     dispose() {
       for (const buffer of [...shared, ...own.values(), ...sizes.values()]) buffer.destroy()
     },
+  }
+}
+
+/** Said here in words; the device would refuse the work later, and be taken for a lost one. */
+function checkSizes(plan: Plan, { maxStorageBufferBindingSize: most }: GPUSupportedLimits): void {
+  for (const { label, views } of [...plan.pass, ...plan.update]) {
+    const largest = 4 * Math.max(...views.map(({ size }) => size))
+    if (largest > most) throw tooLarge(`${label} takes ${largest} bytes at once, and this GPU gives ${most}`)
   }
 }
 

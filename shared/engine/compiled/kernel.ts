@@ -5,6 +5,7 @@
  * Shapes are baked into the text, so that the driver's compiler sees constants, or given beside it as constants of the
  * call, so that many calls share one text. Equal texts share one pipeline.
  */
+import { EngineError } from '../engine.ts'
 
 /** What a kernel does with a buffer. `update` reads and writes it. */
 export type Access = 'read' | 'write' | 'update' | 'uniform'
@@ -55,7 +56,7 @@ export function kernel(text: KernelText): Kernel {
     return { name, access: access as Access, type } // written in this folder only, and every pipeline is compiled in tests
   })
   const most = Math.max(...groups)
-  if (most > MOST_GROUPS) throw new Error(`internal: ${kind} wants ${most} workgroups in one dimension`)
+  if (most > MOST_GROUPS) throw tooLarge(`${kind} takes ${most} workgroups, and a GPU has ${MOST_GROUPS}`)
   const code = /* wgsl */ `${parts.map(declaration).join('\n')}
 ${sizesText(Object.keys(constants), parts.length)}
 ${head}
@@ -66,6 +67,10 @@ ${body}
   const access = parts.map((part) => part.access)
   return { kind, code, access, groups, constants: Object.values(constants), flops }
 }
+
+/** What only a smaller micro-batch cures. */
+export const tooLarge = (what: string) =>
+  new EngineError('engine/bad-job', `${what}. Compute fewer sequences at once.`)
 
 function declaration({ name, access, type }: { name: string; access: Access; type: string }, at: number) {
   const place = `@group(0) @binding(${at})`

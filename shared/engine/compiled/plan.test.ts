@@ -110,6 +110,12 @@ test('memory shared over time is well below memory not shared, and recomputation
   expect(again.kept).toBe(kept.kept)
 })
 
+test('a micro-batch that is too large for a dispatch is refused in words', () => {
+  const shape = { state: makeState(ODD), sequences: 1_000_000, choices: cpuChoices() }
+  const refused = { code: 'engine/bad-job', message: expect.stringContaining('fewer sequences') }
+  expect(() => trainingPlan(shape)).toThrow(expect.objectContaining(refused))
+})
+
 // fit.ts chooses the micro-batch by that prediction, and a device that is promised less than it gets is lost.
 test.each(PRESET_NAMES)(
   'a step of %s takes no more memory than was predicted, whatever the micro-batch',
