@@ -1,7 +1,7 @@
 /**
  * The dedicated module Worker that trains: one engine, reached by Comlink. It knows no coordinator; the page's end
  * is engineClient.ts. Big arrays leave it by transfer, without a copy. A GPU that dies shows as `engine/device-lost`
- * from whatever call is waiting or comes next (shared/engine/tfjs/backend.ts listens to the device).
+ * from whatever call is waiting or comes next (the engine listens to the device).
  */
 import { expose, type ProxyMarked, type Remote, releaseProxy, transfer } from 'comlink'
 import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
@@ -19,11 +19,10 @@ import {
   type TrainJob,
   type TrainProgress,
 } from '../../shared/engine/engine.ts'
-import { browserWasmPaths } from '../../shared/engine/tfjs/browserWasmPaths.ts'
-import { createTfjsEngine } from '../../shared/engine/tfjs/createTfjsEngine.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import { gathered, type ParameterRange, scatter } from '../../shared/model/layout.ts'
 import './engineErrors.ts'
+import { openEngine } from './openEngine.ts'
 
 let loaded: Engine | null = null
 type Values = Float32Array<ArrayBuffer>
@@ -40,7 +39,7 @@ function engine(): Engine {
 const service = {
   /** Once, before anything else. */
   async load(backend: Backend, config: ModelConfig): Promise<void> {
-    loaded = await createTfjsEngine({ backend, config, wasmPaths: browserWasmPaths })
+    loaded = await openEngine(backend, config)
   },
   setParameters(values: Values, fragment?: readonly ParameterRange[]) {
     engine().setParameters(values, fragment)

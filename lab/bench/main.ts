@@ -1,6 +1,7 @@
 /** `npm run bench -- <suite> [flags] [--json]`: measures; tests assert. With --json the last line is one JSON object. */
 import { measureAggregate } from './aggregate.ts'
 import { measureCodecs } from './codecs.ts'
+import { printPlan } from './engine/plan.ts'
 import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
 import { measureNetwork } from './network.ts'
@@ -14,6 +15,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   tab: async () => ({ rows: await measureTab() }),
   engine: measureEngines,
   profile: profileEngine,
+  plan: printPlan,
   aggregate: measureAggregate,
   codecs: measureCodecs,
   network: measureNetwork,

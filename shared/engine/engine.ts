@@ -1,7 +1,7 @@
 /**
- * The training engine behind one interface. It runs in a browser's dedicated Worker and in Node alike; the only
- * implementation so far is TensorFlow.js (tfjs/). What it is not: it knows no coordinator, no lease ids and no
- * bytes on a wire; `client/swarm` and `coordinator/evaluate` drive it.
+ * The training engine behind one interface. It runs in a browser's dedicated Worker and in Node alike. There are two:
+ * on TensorFlow.js, for every backend (tfjs/), and the whole step compiled for WebGPU (compiled/). What it is not: it
+ * knows no coordinator, no lease ids and no bytes on a wire; `client/swarm` and `coordinator/evaluate` drive it.
  */
 import type { ModelConfig } from '../model/config.ts'
 import type { ParameterRange } from '../model/layout.ts'

@@ -1,8 +1,8 @@
 /**
- * The model and its inner step once more in f64, for tests only: explicit loops over plain arrays, the backward
- * pass written by hand and checked by finite differences (reference.test.ts). It follows the description of the
- * algorithm and shares with the engine nothing but the layout, the constants and the schedule. Millions of
- * parameters times hundreds of tokens take seconds.
+ * The model and its inner step once more in f64, for tests and for a device's self-test: explicit loops over plain
+ * arrays, the backward pass written by hand and checked by finite differences (reference.test.ts). It follows the
+ * description of the algorithm and shares with the engine nothing but the layout, the constants and the schedule.
+ * Millions of parameters times hundreds of tokens take seconds.
  *
  * Shapes stand at line ends: B sequences of T tokens, N = B·T rows, d = dModel, h = hidden, H = heads, D = headDim,
  * V = vocabSize. The matrix arithmetic is in referenceMatrix.ts.

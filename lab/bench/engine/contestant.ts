@@ -37,9 +37,18 @@ export interface Recipe {
 
 export type OpenContestant = (options: ContestantOptions) => Promise<Contestant>
 
-/** The engines that enter, by the name the tables use; `tfjs` is ours. */
-export const ENGINES = ['tfjs', 'stock-tfjs', 'jax-js'] as const
+/** The engines that enter, by the name the tables use; `tfjs` and `compiled` are ours. */
+export const ENGINES = ['tfjs', 'compiled', 'stock-tfjs', 'jax-js'] as const
 export type EngineName = (typeof ENGINES)[number]
+
+/** Those that run on a backend. */
+export function enginesOn(backend: ContestantOptions['backend']): EngineName[] {
+  const only: Partial<Record<EngineName, readonly string[]>> = {
+    compiled: ['webgpu'],
+    'jax-js': ['webgpu', 'wasm'],
+  }
+  return ENGINES.filter((engine) => only[engine]?.includes(backend) ?? true)
+}
 
 /**
  * AdamW's factors at one step, for

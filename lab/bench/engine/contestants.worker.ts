@@ -16,6 +16,7 @@ const openers: Record<EngineName, () => Promise<OpenContestant>> = {
     const { openOurs } = await import('./ours.ts')
     return (options) => openOurs(options, browserWasmPaths)
   },
+  compiled: async () => (await import('./ours.ts')).openCompiled,
   'stock-tfjs': async () => (await import('./peers/stockTfjs.ts')).openStockTfjs,
   'jax-js': async () => (await import('./peers/jaxJs.ts')).openJaxJs,
 }

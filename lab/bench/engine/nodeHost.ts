@@ -1,13 +1,15 @@
-/** Runs our engine in a Node process of its own, as host.ts runs contestants in a browser. */
+/** Runs an engine of ours in a Node process of its own, as host.ts runs contestants in a browser. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { TimedStep } from '../../../shared/engine/measure.ts'
-import type { ContestantOptions } from './contestant.ts'
+import type { ContestantOptions, EngineName } from './contestant.ts'
 import type { Counts } from './contestants.worker.ts'
 import type { TimedContestant } from './host.ts'
 
+export type OurEngine = Extract<EngineName, 'tfjs' | 'compiled'>
+
 export type NodeRequest =
-  | { kind: 'open'; options: ContestantOptions }
+  | { kind: 'open'; engine: OurEngine; options: ContestantOptions }
   | { kind: 'step'; sequences: Uint16Array; step: number }
   | { kind: 'counts' }
 
@@ -17,12 +19,12 @@ export type NodeAnswer =
   | { kind: 'counts'; counts: Counts }
   | { kind: 'failed'; message: string }
 
-export async function openInNode(options: ContestantOptions): Promise<TimedContestant> {
+export async function openInNode(engine: OurEngine, options: ContestantOptions): Promise<TimedContestant> {
   const path = fileURLToPath(new URL('./nodeContestant.ts', import.meta.url))
   const child = fork(path, [], { execArgv: ['--import', 'tsx'], serialization: 'advanced' })
   const close = async () => void child.kill('SIGKILL') // Dawn keeps a process alive
   try {
-    await ask(child, { kind: 'open', options }, 'opened')
+    await ask(child, { kind: 'open', engine, options }, 'opened')
   } catch (error) {
     await close()
     throw error

@@ -1,4 +1,6 @@
-/** Our own engine as a contestant: the engine that volunteers' tabs run, one step a job. In Node as in a browser. */
+/** Our own engines as contestants: those that volunteers' tabs run, one step a job. In Node as in a browser. */
+import { createCompiledEngine } from '../../../shared/engine/compiled/createCompiledEngine.ts'
+import type { Engine } from '../../../shared/engine/engine.ts'
 import { timedStep } from '../../../shared/engine/measure.ts'
 import type { WasmPaths } from '../../../shared/engine/tfjs/backend.ts'
 import { createTfjsEngine } from '../../../shared/engine/tfjs/createTfjsEngine.ts'
@@ -6,15 +8,24 @@ import { bytesBeside, meterTensors } from '../../../shared/engine/tfjs/memoryMet
 import type { Contestant, ContestantOptions } from './contestant.ts'
 
 export async function openOurs(options: ContestantOptions, wasmPaths: WasmPaths): Promise<Contestant> {
-  const { config, backend, batch, parameters, recipe } = options
+  const { config, backend } = options
   const meter = meterTensors()
   const engine = await createTfjsEngine({ backend, config, wasmPaths })
-  engine.setParameters(parameters)
+  const contestant = asContestant(engine, options)
   const beside = await bytesBeside(engine)
+  return { ...contestant, peakBytes: () => meter.peak() + beside }
+}
+
+export async function openCompiled(options: ContestantOptions): Promise<Contestant> {
+  if (options.backend !== 'webgpu') throw new Error(`There is no compiled engine on ${options.backend}.`)
+  return asContestant(await createCompiledEngine({ config: options.config }), options)
+}
+
+function asContestant(engine: Engine, { batch, parameters, recipe }: ContestantOptions): Contestant {
+  engine.setParameters(parameters)
   return {
     step: async (sequences, step) =>
       (await timedStep(engine, { batchSize: batch, ...recipe }, sequences, step)).loss,
-    peakBytes: () => meter.peak() + beside,
     dispose: () => engine.dispose(),
   }
 }

@@ -10,7 +10,7 @@ import { referenceTrain } from '../../../shared/engine/reference.ts'
 import type { ModelConfig } from '../../../shared/model/config.ts'
 import { initialParameters } from '../../../shared/model/initial.ts'
 import { randomFrom } from '../../../shared/model/random.ts'
-import { type ContestantOptions, ENGINES, type EngineName } from './contestant.ts'
+import { type ContestantOptions, type EngineName, enginesOn } from './contestant.ts'
 import { type Host, openHost } from './host.ts'
 
 /** Odd sizes on purpose: nothing is a power of two but what must be even. */
@@ -58,7 +58,7 @@ describe.each<[ContestantOptions['backend'], ModelConfig]>([
     ...RECIPE,
   })
 
-  test.each(ENGINES)('%s takes the steps of the reference', async (engine) => {
+  test.each(enginesOn(backend))('%s takes the steps of the reference', async (engine) => {
     const taken = await lossesOf(engine, options, sequences)
     const off = taken.map((loss, step) => Math.abs(loss / (losses[step] ?? Number.NaN) - 1))
     expect(Math.max(...off)).toBeLessThan(RELATIVE)

@@ -9,6 +9,7 @@ test('flags have defaults, and lists are split', () => {
     backends: ['wasm'],
     hosts: ['chromium', 'node'],
     peers: false,
+    engines: ['tfjs', 'compiled', 'stock-tfjs', 'jax-js'],
     steps: 5,
   })
   expect(

@@ -1,9 +1,9 @@
 /**
- * `npm run bench -- engine [--presets nano,micro] [--backends wasm,webgpu] [--hosts chromium,node] [--peers] [--steps 5]`:
- * inner steps of our engine, and with --peers of stock TensorFlow.js and jax-js on the same model, shapes, weights and
- * ids in the same browser. Every contestant has a fresh Worker or process, one after another. On wasm the peers are
- * measured with threads and without, because on small models threads cost more than they give; their row is the faster
- * of the two.
+ * `npm run bench -- engine [--presets nano,micro] [--backends wasm,webgpu] [--hosts chromium,node] [--peers] [--steps 5]
+ * [--engines tfjs,compiled,jax-js,stock-tfjs]`: inner steps of our engines, and with --peers of stock TensorFlow.js and
+ * jax-js on the same model, shapes, weights and ids in the same browser. Every contestant has a fresh Worker or process,
+ * one after another. On wasm the peers are measured with threads and without, because on small models threads cost more
+ * than they give; their row is the faster of the two.
  */
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
@@ -12,7 +12,7 @@ import { PRESET_NAMES, PRESETS, type PresetName } from '../../../shared/model/co
 import { flopsPerToken } from '../../../shared/model/flops.ts'
 import { initialParameters } from '../../../shared/model/initial.ts'
 import { randomFrom } from '../../../shared/model/random.ts'
-import type { ContestantOptions, EngineName } from './contestant.ts'
+import { type ContestantOptions, ENGINES, type EngineName, enginesOn } from './contestant.ts'
 import type { Counts } from './contestants.worker.ts'
 import { type Host, openHost, type TimedContestant } from './host.ts'
 import { openInNode } from './nodeHost.ts'
@@ -21,10 +21,11 @@ import { openInNode } from './nodeHost.ts'
 const AGREE = 1e-4
 export const RECIPE = { totalSteps: 1_000, peakLearningRate: 3e-3 }
 const WARM_UPS = 3
+const OURS = ['tfjs', 'compiled'] as const satisfies readonly EngineName[]
 const PEERS = ['jax-js', 'stock-tfjs'] as const satisfies readonly EngineName[]
 
 export interface EngineRow {
-  engine: EngineName | 'compiled'
+  engine: EngineName
   backend: string
   host: string
   preset: PresetName
@@ -50,6 +51,7 @@ const flagsSchema = z.strictObject({
   backends: list(['wasm', 'webgpu', 'webgl']),
   hosts: list(['chromium', 'node']),
   peers: z.boolean(),
+  engines: list(ENGINES),
   steps: z.coerce.number().int().min(5).max(1_000),
 })
 
@@ -63,6 +65,7 @@ export function readFlags(args: string[]): Flags {
       backends: { type: 'string', default: 'wasm' },
       hosts: { type: 'string', default: 'chromium,node' },
       peers: { type: 'boolean', default: false },
+      engines: { type: 'string', default: ENGINES.join(',') },
       steps: { type: 'string', default: '5' },
     },
   })
@@ -127,22 +130,25 @@ function casesOf({ presets, backends, steps }: Flags): Case[] {
 
 function entriesOf(
   { backend }: Case,
-  { hosts, peers }: Flags,
+  { hosts, peers, engines }: Flags,
   browsers: { isolated: Host; plain: Host | null } | null,
 ): Entry[] {
   const entries: Entry[] = []
+  const here = enginesOn(backend).filter((engine) => engines.includes(engine))
   const inBrowser = (engine: EngineName, host: Host, threads: boolean) =>
     entries.push({ engine, host: 'chromium', threads, open: (options) => host.open(engine, options) })
   if (browsers) {
-    inBrowser('tfjs', browsers.isolated, false) // our engine takes none
+    for (const ours of OURS) if (here.includes(ours)) inBrowser(ours, browsers.isolated, false) // they take none
     for (const peer of peers ? PEERS : []) {
-      if (peer === 'jax-js' && backend === 'webgl') continue
+      if (!here.includes(peer)) continue
       inBrowser(peer, browsers.isolated, backend === 'wasm')
       if (backend === 'wasm' && browsers.plain) inBrowser(peer, browsers.plain, false)
     }
   }
-  if (hosts.includes('node') && backend !== 'webgl')
-    entries.push({ engine: 'tfjs', host: 'node', threads: false, open: openInNode })
+  for (const engine of hosts.includes('node') && backend !== 'webgl' ? OURS : []) {
+    if (!here.includes(engine)) continue
+    entries.push({ engine, host: 'node', threads: false, open: (options) => openInNode(engine, options) })
+  }
   return entries
 }
 
@@ -222,16 +228,16 @@ function keepFaster(rows: EngineRow[], row: EngineRow): void {
   else if (row.msPerStep < (rows[before] as EngineRow).msPerStep) rows[before] = row // found above
 }
 
-/** How many times as long as ours a peer takes on the same case. */
+/** How many times as long as an engine of ours a peer takes on the same case. */
 function ratiosOf(rows: readonly EngineRow[]) {
   return rows
-    .filter(({ engine, host }) => engine === 'tfjs' && host === 'chromium')
-    .map(({ preset, backend, msPerStep }) => {
+    .filter(({ engine, host }) => (engine === 'tfjs' || engine === 'compiled') && host === 'chromium')
+    .map(({ engine, preset, backend, msPerStep }) => {
       const ratio = (peer: EngineName) => {
         const row = rows.find((r) => r.engine === peer && r.preset === preset && r.backend === backend)
         return row === undefined ? null : Number((row.msPerStep / msPerStep).toFixed(2))
       }
-      return { preset, backend, stockOverOurs: ratio('stock-tfjs'), jaxJsOverOurs: ratio('jax-js') }
+      return { engine, preset, backend, stockOverOurs: ratio('stock-tfjs'), jaxJsOverOurs: ratio('jax-js') }
     })
     .filter(({ stockOverOurs, jaxJsOverOurs }) => stockOverOurs !== null || jaxJsOverOurs !== null)
 }

@@ -1,13 +1,13 @@
 /**
  * The Engine on TensorFlow.js: holds a replica's parameters and moments, and runs jobs on them. What a step
- * computes is in model.ts and adamw.ts, a job's life in train.ts and pace.ts; here they meet the interface.
+ * computes is in model.ts and the optimisers, a job's life in ../job.ts and ../pace.ts; here they meet the interface.
  */
 import type { ModelConfig } from '../../model/config.ts'
 import { type ParameterEntry, parameterLayout } from '../../model/layout.ts'
+import { badJob, checkJob, checkLength, checkRanges } from '../checks.ts'
 import type { Backend, Engine } from '../engine.ts'
-import type { Optimiser } from './adamw.ts'
+import { makePace } from '../pace.ts'
 import { openBackend, type WasmPaths } from './backend.ts'
-import { badJob, checkJob, checkLength, checkRanges } from './checks.ts'
 import { deviceAdamW } from './deviceAdamW.ts'
 import { gpuAdamW } from './gpuAdamW.ts'
 import { gpuKernels } from './gpuKernels.ts'
@@ -16,7 +16,7 @@ import { heapKernels } from './heapKernels.ts'
 import { evaluate, generate } from './infer.ts'
 import type { Kernels } from './kernels.ts'
 import { disposeConstants, makeConstants } from './model.ts'
-import { makePace } from './pace.ts'
+import type { Optimiser } from './optimiser.ts'
 import { plainKernels } from './plainKernels.ts'
 import type { Replica } from './replica.ts'
 import { train } from './train.ts'

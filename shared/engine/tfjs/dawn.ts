@@ -17,13 +17,13 @@ export interface Dawn {
 
 /**
  * Call it before the webgpu backend is imported, which looks for `navigator.gpu` once. Null when there is no
- * adapter; NO_DAWN says what to do then.
+ * adapter; NO_DAWN says what to do then. `options` are Dawn's: `backend=null` compiles shaders and computes nothing.
  */
-export async function installDawn(): Promise<Dawn | null> {
+export async function installDawn(options: readonly string[] = []): Promise<Dawn | null> {
   const { create, globals } = await import('webgpu')
   process.env.XDG_RUNTIME_DIR ??= '/tmp' // without it Dawn complains on stderr; nothing is written there
   process.env.VK_ICD_FILENAMES ??= SWIFTSHADER
-  const gpu = create([])
+  const gpu = create([...options])
   if ((await gpu.requestAdapter()) === null) return null
   Object.assign(globalThis, globals)
   const host = globalThis as { navigator?: object } // Node has one from 21 on

@@ -12,13 +12,13 @@ import {
   EPSILON,
   LONGEST_GRADIENT,
   NORM_EPSILON,
-  type Optimiser,
   type Piece,
   piecesOf,
   type UpdateNumbers,
   updateNumbers,
-} from './adamw.ts'
+} from '../adamw.ts'
 import { MOST_FLAT } from './chunks.ts'
+import type { Optimiser } from './optimiser.ts'
 
 /** A contiguous part of the layout and its flat tensors. */
 interface Group {

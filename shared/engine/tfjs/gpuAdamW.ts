@@ -11,12 +11,12 @@ import {
   EPSILON,
   LONGEST_GRADIENT,
   NORM_EPSILON,
-  type Optimiser,
   piecesOf,
   type UpdateNumbers,
   updateNumbers,
-} from './adamw.ts'
+} from '../adamw.ts'
 import { dispatch, gpu, newBuffer, pipeline, readBuffers } from './gpuMemory.ts'
+import type { Optimiser } from './optimiser.ts'
 
 const THREADS = 64
 /** Workgroups that update one tensor at most; each thread then takes several elements. */

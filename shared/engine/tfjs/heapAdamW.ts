@@ -11,11 +11,11 @@ import {
   EPSILON,
   LONGEST_GRADIENT,
   NORM_EPSILON,
-  type Optimiser,
   piecesOf,
   type UpdateNumbers,
   updateNumbers,
-} from './adamw.ts'
+} from '../adamw.ts'
+import type { Optimiser } from './optimiser.ts'
 import { floats, forgetPacked, output } from './wasmMemory.ts'
 
 export function heapAdamW(layout: readonly ParameterEntry[]): Optimiser {

@@ -4,13 +4,13 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { randomFrom } from '../../model/random.ts'
+import { badJob, checkIds } from '../checks.ts'
 import type { Evaluation, GenerateOptions } from '../engine.ts'
-import { badJob, checkIds } from './checks.ts'
+import { sampleId } from '../sample.ts'
 import { crossEntropies } from './loss.ts'
 import { hiddenStates } from './model.ts'
 import { named } from './parameters.ts'
 import type { Replica } from './replica.ts'
-import { sampleId } from './sample.ts'
 import { toBatch } from './train.ts'
 
 /** Tokens evaluated at once, at least one sequence. */

@@ -1,13 +1,13 @@
+import { numerics } from '../numerics.ts'
 import { browserWasmPaths } from './browserWasmPaths.ts'
-import { numerics } from './numerics.ts'
+import { tfjsSubject } from './numericsSubject.ts'
 
-const wasmPaths = browserWasmPaths
-numerics('wasm in Chromium', { backend: 'wasm', wasmPaths })
-numerics('webgl in Chromium', { backend: 'webgl' })
+numerics('wasm in Chromium', tfjsSubject('wasm', browserWasmPaths))
+numerics('webgl in Chromium', tfjsSubject('webgl'))
 
 const inNode = 'slow on SwiftShader; numericsDawn.test.ts runs it in Node, with the same shaders'
 numerics('webgpu in Chromium', {
-  backend: 'webgpu',
+  ...tfjsSubject('webgpu'),
   skip: {
     'a vocabulary of 32,768': inNode,
     'attention alone': inNode,

@@ -1,4 +1,5 @@
+import { numerics } from '../numerics.ts'
 import { nodeWasmPaths } from './nodeWasmPaths.ts'
-import { numerics } from './numerics.ts'
+import { tfjsSubject } from './numericsSubject.ts'
 
-numerics('wasm in Node', { backend: 'wasm', wasmPaths: nodeWasmPaths() })
+numerics('wasm in Node', tfjsSubject('wasm', nodeWasmPaths()))

@@ -1,6 +1,7 @@
 import { afterAll, test } from 'vitest'
+import { numerics } from '../numerics.ts'
 import { installDawn, NO_DAWN } from './dawn.ts'
-import { numerics } from './numerics.ts'
+import { tfjsSubject } from './numericsSubject.ts'
 
 const inChromium = 'slow on SwiftShader; numerics.browser.test.ts runs it in Chromium, with the same shaders'
 const dawn = await installDawn()
@@ -8,7 +9,7 @@ if (dawn === null) test('the numbers of webgpu in Node', ({ skip }) => skip(NO_D
 else {
   afterAll(() => dawn.close())
   numerics('webgpu in Node', {
-    backend: 'webgpu',
+    ...tfjsSubject('webgpu'),
     skip: {
       'output alone': inChromium,
       'attention alone': 'the whole pass is compared at as many rows',

@@ -1,6 +1,6 @@
 /**
  * What must hold of the TensorFlow.js engine's parts on every backend, as tests: `tfjsContract(backend, paths)`
- * registers them. The engine's visible behaviour is ../contract.ts's, its numbers are numerics.ts's; here are memory,
+ * registers them. The engine's visible behaviour is ../contract.ts's, its numbers are ../numerics.ts's; here are memory,
  * the recipe in literal numbers, and implementations compared with one another.
  */
 import * as tf from '@tensorflow/tfjs-core'

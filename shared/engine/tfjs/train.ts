@@ -1,63 +1,37 @@
-/** One job of inner steps on a replica: batches in, updates made, the loss read about once a second. */
+/** The steps of a job on a replica: batches in, updates made, losses added up on the device. ../job.ts has the job's life. */
 import * as tf from '@tensorflow/tfjs-core'
-import { EngineError, type TrainJob, type TrainListener, type TrainResult } from '../engine.ts'
+import type { TrainJob, TrainListener, TrainResult } from '../engine.ts'
+import { type Reading, runJob } from '../job.ts'
+import type { Pace } from '../pace.ts'
 import { innerLearningRate, localWarmup } from '../schedule.ts'
 import { type Batch, trainingPass } from './model.ts'
-import type { Pace } from './pace.ts'
 import type { Replica } from './replica.ts'
-
-/** Seconds between two readings of the loss; each waits for the device, and bounds the work queued on it. */
-const READ_EVERY = 1
-const SNAPSHOT_EVERY = 10
-/** Seconds of training for each second spent on snapshots, at least. */
-const TRAINING_PER_SNAPSHOT = 20
 
 export async function train(
   replica: Replica,
   job: TrainJob,
   pace: Pace,
-  listener: TrainListener = {},
+  listener?: TrainListener,
 ): Promise<TrainResult> {
-  const tokensPerStep = job.batchSize * replica.config.sequenceLength
+  const { optimiser, open, config } = replica
   const meter = makeMeter()
-  const snapshots = makeSnapshots(replica, listener)
-  pace.begin()
-  let step = 0
-  let nextRead = 1
-  let lastRead = { step: 0, seconds: 0 }
-  const soFar = (): TrainResult => ({
-    steps: step,
-    tokens: step * tokensPerStep,
-    meanLoss: step === 0 ? 0 : meter.total() / step,
-    seconds: pace.seconds(),
-  })
-  const report = async () => {
-    const { loss, norms } = await meter.read() // device → CPU
-    if (!Number.isFinite(loss + norms)) throw notFinite(loss, job.firstStep + step)
-    const { steps } = job
-    listener.progress?.({ step, steps, loss, tokensPerSecond: (step * tokensPerStep) / pace.seconds() })
-    if (step < steps) await snapshots.offer(soFar)
-    nextRead = step + stepsToNextRead(step - lastRead.step, pace.seconds() - lastRead.seconds)
-    lastRead = { step, seconds: pace.seconds() }
+  const whole = [{ offset: 0, size: optimiser.size }]
+  const stepper = {
+    take(step: number) {
+      open.use()
+      tf.tidy(() => meter.add(innerStep(replica, job, step)))
+    },
+    read: meter.read,
+    async snapshot() {
+      const [parameters, state] = await Promise.all([optimiser.parameters(whole), optimiser.state()])
+      return { parameters, optimiser: state }
+    },
   }
   try {
-    while (step < job.steps && (await pace.next())) {
-      replica.open.use()
-      tf.tidy(() => meter.add(innerStep(replica, job, step)))
-      step++
-      if (step >= nextRead || step === job.steps) await report()
-    }
-    if (meter.unread()) await report()
-    return soFar()
+    return await runJob(stepper, job, config.sequenceLength, pace, listener)
   } finally {
     meter.dispose()
-    pace.end()
   }
-}
-
-/** As many steps as fit READ_EVERY at the pace since the last reading, at most twice as many as then. */
-function stepsToNextRead(steps: number, seconds: number): number {
-  return Math.max(1, Math.min(2 * steps, Math.floor((READ_EVERY * steps) / seconds)))
 }
 
 interface StepNumbers {
@@ -115,17 +89,8 @@ export function toBatch(sequences: Uint16Array, length: number): Batch {
   return { inputs: tf.tensor1d(inputs, 'int32'), targets: tf.tensor1d(targets, 'int32') }
 }
 
-function notFinite(loss: number, globalStep: number): EngineError {
-  const what = Number.isFinite(loss) ? 'The gradient is no number' : `The loss is ${loss}`
-  return new EngineError(
-    'engine/not-finite',
-    `${what} at global step ${globalStep}: the parameters and moments of this engine are spoilt. Set both again.`,
-  )
-}
-
-/** Adds losses up on the device between readings and in f64 across them: the mean is over every step. */
+/** Adds losses and norms up on the device between readings. */
 function makeMeter() {
-  let total = 0
   /** Sum of the losses, sum of the norms, the last loss. */
   let kept: tf.Scalar[] = []
   const keep = (next: tf.Scalar[]) => {
@@ -141,36 +106,13 @@ function makeMeter() {
         tf.clone(loss),
       ])
     },
-    unread: () => kept.length > 0,
-    total: () => total,
-    /** The last step's loss, and the sum of the norms since the last reading, which is no number if one was not. */
-    async read() {
-      if (kept.length === 0) return { loss: Number.NaN, norms: Number.NaN }
+    async read(): Promise<Reading> {
       const all = tf.tidy(() => tf.stack(kept))
       const [losses = Number.NaN, norms = Number.NaN, loss = Number.NaN] = await all.data()
       all.dispose()
       keep([])
-      total += losses
-      return { loss, norms }
+      return { losses, norms, loss }
     },
     dispose: () => keep([]),
-  }
-}
-
-function makeSnapshots(
-  { optimiser }: Replica,
-  { snapshot, snapshotSeconds = SNAPSHOT_EVERY }: TrainListener,
-) {
-  const whole = [{ offset: 0, size: optimiser.size }]
-  let nextAt = snapshotSeconds
-  return {
-    async offer(soFar: () => TrainResult) {
-      const result = soFar()
-      if (snapshot === undefined || result.seconds < nextAt) return
-      const [parameters, state] = await Promise.all([optimiser.parameters(whole), optimiser.state()]) // device → CPU
-      snapshot({ soFar: result, parameters, optimiser: state })
-      const { seconds } = soFar()
-      nextAt = seconds + Math.max(snapshotSeconds, TRAINING_PER_SNAPSHOT * (seconds - result.seconds))
-    },
   }
 }

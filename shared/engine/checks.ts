@@ -1,7 +1,7 @@
 /** Border checks of the engine: what comes in is either right or refused as `engine/bad-job`. */
-import type { ModelConfig } from '../../model/config.ts'
-import type { ParameterRange } from '../../model/layout.ts'
-import { EngineError, type TrainJob } from '../engine.ts'
+import type { ModelConfig } from '../model/config.ts'
+import type { ParameterRange } from '../model/layout.ts'
+import { EngineError, type TrainJob } from './engine.ts'
 
 export const badJob = (message: string) => new EngineError('engine/bad-job', message)
 

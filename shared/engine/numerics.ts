@@ -1,23 +1,22 @@
 /**
- * Numeric proof of the TensorFlow.js engine, as tests: `numerics(name, host)` compares logits, loss, the gradient of
- * every tensor and the parameters after twenty steps with the f64 reference, at sizes where a backend may be wrong in
- * its own way. What an engine does besides computing is ../contract.ts's; memory and parts are tfjsContract.ts's.
+ * Numeric proof of an engine, as tests: `numerics(name, subject)` compares logits, loss, the gradient of every tensor and
+ * the parameters after twenty steps with the f64 reference, at sizes where a backend may be wrong in its own way. What an
+ * engine does besides computing is contract.ts's.
  */
-import * as tf from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, describe, expect, type TestContext, test } from 'vitest'
-import type { ModelConfig } from '../../model/config.ts'
-import { initialParameters } from '../../model/initial.ts'
-import { parameterCount, parameterLayout } from '../../model/layout.ts'
-import { randomFrom } from '../../model/random.ts'
-import { randomSequences } from '../contract.ts'
-import type { Backend, Engine, TrainJob } from '../engine.ts'
+import type { ModelConfig } from '../model/config.ts'
+import { initialParameters } from '../model/initial.ts'
+import { parameterCount, parameterLayout } from '../model/layout.ts'
+import { randomFrom } from '../model/random.ts'
+import { randomSequences } from './contract.ts'
+import type { Engine, TrainJob } from './engine.ts'
 import {
   referenceClip,
   referenceGradient,
   referenceLogits,
   referenceLoss,
   referenceTrain,
-} from '../reference.ts'
+} from './reference.ts'
 import {
   attend,
   attendBackward,
@@ -26,14 +25,7 @@ import {
   multiply,
   multiplyTransposed,
   sumProducts,
-} from '../referenceMatrix.ts'
-import { attention, attentionBackward, causalMask } from './attention.ts'
-import { openBackend, type WasmPaths } from './backend.ts'
-import { createTfjsEngine, KERNELS } from './createTfjsEngine.ts'
-import type { Heads } from './kernels.ts'
-import { lossAndGradients } from './loss.ts'
-import { disposeConstants, hiddenStates, makeConstants } from './model.ts'
-import { named } from './parameters.ts'
+} from './referenceMatrix.ts'
 
 /**
  * Bounds on the relative distance ‖got − wanted‖/‖wanted‖, about seven times the largest error that was measured on
@@ -99,19 +91,48 @@ const STEPS = 20
 /** SwiftShader on a busy machine. */
 const TIMEOUT = 240_000
 
-/** Where the tests run. */
-export interface Host {
-  readonly backend: Backend
-  /** Read for wasm only. */
-  readonly wasmPaths?: WasmPaths
+/** An engine where it is tested, and those of its parts that are compared alone. */
+export interface Subject {
+  open(config: ModelConfig): Promise<Engine>
+  /** Of every position of whole sequences of ids without last targets: [ids, V]. */
+  logits(config: ModelConfig, parameters: Float32Array, ids: readonly number[]): Promise<Float32Array>
+  /** Matrices are [heads·length, dim]. */
+  attention(inputs: AttentionInputs): Promise<Record<'merged' | 'dq' | 'dk' | 'dv', Float32Array>>
+  output(inputs: OutputInputs): Promise<OutputResults>
   /** What is not run here, each with its reason; of a shape only its twenty steps are left out. */
   readonly skip?: Partial<
     Record<keyof typeof SHAPES | keyof typeof PASSES | 'attention alone' | 'output alone', string>
   >
 }
 
-export function numerics(name: string, { backend, wasmPaths, skip = {} }: Host): void {
-  const open = (config: ModelConfig) => createTfjsEngine({ backend, config, wasmPaths })
+export interface AttentionInputs {
+  readonly heads: number
+  readonly length: number
+  readonly dim: number
+  readonly q: Matrix
+  readonly k: Matrix
+  readonly v: Matrix
+  /** The gradient that arrives. */
+  readonly dMerged: Matrix
+}
+
+export interface OutputInputs {
+  /** After the final norm, [rows, d]. */
+  readonly x: Matrix
+  /** [V, d] */
+  readonly embedding: Matrix
+  readonly targets: readonly number[]
+}
+
+export interface OutputResults {
+  /** Mean cross entropy. */
+  readonly loss: number
+  readonly dx: Float32Array
+  readonly dEmbedding: Float32Array
+}
+
+export function numerics(name: string, subject: Subject): void {
+  const { open, skip = {} } = subject
   const skipIfAsked = (label: keyof typeof skip, context: TestContext) =>
     context.skip(skip[label] !== undefined, skip[label])
 
@@ -129,7 +150,7 @@ export function numerics(name: string, { backend, wasmPaths, skip = {} }: Host):
           const ids = Array.from(
             jobOf(shape, 1).sequences.subarray(0, shape.batchSize * config.sequenceLength),
           )
-          const got = await logits(backend, config, ids)
+          const got = await subject.logits(config, startOf(config), ids)
           const wanted = referenceLogits(config, startOf(config), ids)
           expect(distance(got, wanted)).toBeLessThan(TOLERANCE.logits)
         })
@@ -153,12 +174,12 @@ export function numerics(name: string, { backend, wasmPaths, skip = {} }: Host):
 
     test('attention alone over more than 65,535 rows', async (context) => {
       skipIfAsked('attention alone', context)
-      await expectAttention(backend, wasmPaths)
+      await expectAttention(subject)
     })
 
     test('the output layer alone over more than 65,535 rows', async (context) => {
       skipIfAsked('output alone', context)
-      await expectOutput(backend, wasmPaths)
+      await expectOutput(subject)
     })
 
     for (const [label, pass] of entriesOf(PASSES)) {
@@ -197,41 +218,20 @@ async function expectPass(engine: Engine, pass: Case): Promise<void> {
 }
 
 /** Every row counts: one wrong row among 65,600 is off by 4e-3. */
-async function expectAttention(backend: Backend, wasmPaths?: WasmPaths): Promise<void> {
-  const { heads, length: T, dim } = ATTENTION
-  const [q, k, v, dOut] = ['q', 'k', 'v', 'dOut'].map((seed) => {
-    const uniform = randomFrom(seed)
-    return matrix(
-      heads * T,
-      dim,
-      Float64Array.from({ length: heads * T * dim }, () => 4 * uniform() - 2),
-    )
-  }) as [Matrix, Matrix, Matrix, Matrix] // as many as seeds
-  const { merged, probabilities } = attend(q, k, v, 1, T) // each head a sequence of its own
-  const slopes = attendBackward(dOut, q, k, v, probabilities, 1, T)
-  const wanted = [merged, slopes.dq, slopes.dk, slopes.dv]
-
-  const open = await openBackend(backend, wasmPaths)
-  open.use()
-  const kernels = KERNELS[backend]
-  const got = tf.tidy(() => {
-    const toTensor = ({ values }: Matrix) => tf.tensor3d(Float32Array.from(values), [heads, T, dim])
-    const scale = 1 / Math.sqrt(dim) // the engine's queries carry it
-    const inputs: Heads = [tf.mul(toTensor(q), scale), toTensor(k), toTensor(v)]
-    const mask = causalMask(T)
-    const { out, probabilities: kept } = attention(kernels, inputs, mask)
-    const [dq, dk, dv] = attentionBackward(kernels, toTensor(dOut), inputs, mask, kept)
-    return [out, tf.mul<tf.Tensor3D>(dq, scale), dk, dv]
-  })
-  for (const [i, { values }] of wanted.entries()) {
-    expect(distance((await got[i]?.data<'float32'>()) ?? new Float32Array(), values)).toBeLessThan(
-      TOLERANCE.gradient,
-    )
+async function expectAttention(subject: Subject): Promise<void> {
+  const { heads, length, dim } = ATTENTION
+  const [q, k, v, dMerged] = ['q', 'k', 'v', 'dOut'].map((seed) =>
+    randomMatrix(heads * length, dim, seed),
+  ) as [Matrix, Matrix, Matrix, Matrix] // as many as seeds
+  const { merged, probabilities } = attend(q, k, v, 1, length) // each head a sequence of its own
+  const { dq, dk, dv } = attendBackward(dMerged, q, k, v, probabilities, 1, length)
+  const got = await subject.attention({ heads, length, dim, q, k, v, dMerged })
+  for (const [name, { values }] of Object.entries({ merged, dq, dk, dv })) {
+    expect(distance(got[name as keyof typeof got], values)).toBeLessThan(TOLERANCE.gradient) // the same four
   }
-  tf.dispose(got)
 }
 
-async function expectOutput(backend: Backend, wasmPaths?: WasmPaths): Promise<void> {
+async function expectOutput(subject: Subject): Promise<void> {
   const { rows, width, vocabulary } = OUTPUT
   const [x, embedding] = [randomMatrix(rows, width, 'x'), randomMatrix(vocabulary, width, 'embedding')]
   const uniform = randomFrom('targets')
@@ -239,22 +239,11 @@ async function expectOutput(backend: Backend, wasmPaths?: WasmPaths): Promise<vo
   const wanted = referenceLoss(multiplyTransposed(x, embedding), targets)
   const dEmbedding = matrix(vocabulary, width)
   sumProducts(dEmbedding, wanted.dLogits, x)
-
-  const open = await openBackend(backend, wasmPaths)
-  open.use()
-  const kernels = KERNELS[backend]
-  const got = tf.tidy(() => {
-    const toTensor = (m: Matrix) => tf.tensor2d(Float32Array.from(m.values), [m.rows, m.columns])
-    const ids = tf.tensor1d(targets, 'int32')
-    return { ...lossAndGradients(kernels, toTensor(x), toTensor(embedding), ids, rows) }
-  })
+  const got = await subject.output({ x, embedding, targets })
   const dx = multiply(wanted.dLogits, embedding).values
-  expect(distance(await got.dx.data<'float32'>(), dx)).toBeLessThan(TOLERANCE.gradient)
-  const dWeights = await got.dEmbedding.data<'float32'>()
-  expect(distance(dWeights, dEmbedding.values)).toBeLessThan(LONG_SUM_TOLERANCE)
-  const [loss = Number.NaN] = await got.loss.data()
-  expect(Math.abs(loss / wanted.loss - 1)).toBeLessThan(LONG_SUM_TOLERANCE)
-  tf.dispose([got.loss, got.dx, got.dEmbedding])
+  expect(distance(got.dx, dx)).toBeLessThan(TOLERANCE.gradient)
+  expect(distance(got.dEmbedding, dEmbedding.values)).toBeLessThan(LONG_SUM_TOLERANCE)
+  expect(Math.abs(got.loss / wanted.loss - 1)).toBeLessThan(LONG_SUM_TOLERANCE)
 }
 
 /** Uniform between −2 and 2, exact in f32. */
@@ -262,25 +251,6 @@ function randomMatrix(rows: number, columns: number, seed: string): Matrix {
   const uniform = randomFrom(seed)
   const next = () => Math.fround(4 * uniform() - 2)
   return matrix(rows, columns, Float64Array.from({ length: rows * columns }, next))
-}
-
-/** [ids, V]; the engine has no method for them, so they are put together from its parts as infer.ts does. */
-async function logits(backend: Backend, config: ModelConfig, ids: readonly number[]): Promise<Float32Array> {
-  const open = await openBackend(backend)
-  open.use()
-  const constants = makeConstants(config, KERNELS[backend])
-  const start = startOf(config)
-  const all = tf.tidy(() => {
-    const tensors = parameterLayout(config).map(({ shape, offset, size }) =>
-      tf.tensor(start.slice(offset, offset + size), [...shape], 'float32'),
-    )
-    const hidden = hiddenStates(tensors, tf.tensor1d([...ids], 'int32'), constants) // [N, d]
-    return constants.kernels.productWithTransposed(hidden, named(tensors, config).embedding) // [N, V]
-  })
-  const values = await all.data<'float32'>()
-  all.dispose()
-  disposeConstants(constants)
-  return values
 }
 
 /** Matrices with deviation 0.2 instead of 0.02 and gains between 0.5 and 2: nothing is near its linear beginning. */

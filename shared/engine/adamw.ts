@@ -1,12 +1,10 @@
 /**
  * AdamW as in PyTorch: decoupled weight decay multiplied by the learning rate, on every tensor (gains and
  * embedding too), bias correction by the number of updates, and before it the clipping of the gradient's global
- * norm to 1. Here are the types and the numbers; the implementations are heapAdamW.ts (wasm), gpuAdamW.ts (webgpu)
- * and deviceAdamW.ts (any backend, used for webgl).
+ * norm to 1. Here are the numbers that all engines share; the implementations are tfjs/*AdamW.ts and
+ * compiled/kernels/update.ts.
  */
-import type * as tf from '@tensorflow/tfjs-core'
-import type { ParameterRange } from '../../model/layout.ts'
-import type { OptimiserState } from '../engine.ts'
+import type { ParameterRange } from '../model/layout.ts'
 
 export const BETA_1 = 0.9
 export const BETA_2 = 0.99
@@ -14,24 +12,6 @@ export const EPSILON = 1e-8
 export const LONGEST_GRADIENT = 1
 /** Keeps the clipping factor finite, as torch.nn.utils.clip_grad_norm_ does. */
 export const NORM_EPSILON = 1e-6
-
-/** Parameters and moments of one replica, wherever they lie. */
-export interface Optimiser {
-  /** Number of parameters. */
-  readonly size: number
-  /** The parameters in layout order. They belong to the optimiser and live until its next `step`. */
-  tensors(): readonly tf.Tensor[]
-  /** Number of updates behind the moments. */
-  updates(): number
-  /** One update; disposes nothing it was given. The gradient's norm before clipping, on the device. */
-  step(gradients: readonly tf.Tensor[], learningRate: number, weightDecay: number): tf.Scalar
-  /** `values` holds the ranges' elements one after another. */
-  setParameters(values: Float32Array, ranges: readonly ParameterRange[]): void
-  parameters(ranges: readonly ParameterRange[]): Promise<Float32Array<ArrayBuffer>>
-  setState(state: OptimiserState): void
-  state(): Promise<OptimiserState>
-  dispose(): void
-}
 
 /** What an update needs beside parameter, moments and gradient; PyTorch's order of operations. */
 export interface UpdateNumbers {

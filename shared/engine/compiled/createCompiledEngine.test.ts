@@ -1,0 +1,183 @@
+/** What the compiled engine promises besides the contract that all engines keep. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { PRESETS } from '../../model/config.ts'
+import { parameterCount } from '../../model/layout.ts'
+import { randomSequences, TINY, tinyParameters } from '../contract.ts'
+import type { Engine, TrainJob } from '../engine.ts'
+import { installDawn, NO_DAWN } from '../tfjs/dawn.ts'
+import { CANDIDATES, type Choices, cpuChoices, gpuChoices } from './choices.ts'
+import { createCompiledEngine } from './createCompiledEngine.ts'
+import { type OpenDevice, openDevice } from './device.ts'
+import { compile } from './executor.ts'
+import { swiglu } from './kernels/swiglu.ts'
+import { makeList, tensor } from './plan.ts'
+import { selfTest } from './selfTest.ts'
+import { choose } from './tune.ts'
+
+const dawn = await installDawn()
+
+/** As on a GPU, with tiles that a software GPU compiles in time. */
+const SHARED: Choices = {
+  ...gpuChoices(),
+  tile: () => ({ way: 'shared', rows: 4, columns: 4, across: 2, down: 2, depth: 8 }),
+  splits: () => 2,
+  threadsPerRow: 4,
+  attention: { rows: 1, atOnce: 2 },
+}
+
+function job(steps: number): TrainJob {
+  const sequences = randomSequences(TINY, 4 * steps, 'compiled')
+  const schedule = { firstStep: 3, totalSteps: 20, peakLearningRate: 0.01 }
+  return { sequences, steps, batchSize: 4, microBatch: 2, ...schedule }
+}
+
+async function afterSteps(engine: Engine, steps: number) {
+  const zeros = () => new Float32Array(parameterCount(TINY))
+  engine.setParameters(tinyParameters())
+  engine.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
+  await engine.train(job(steps))
+  return { parameters: await engine.getParameters(), state: await engine.getOptimiserState() }
+}
+
+if (dawn === null) test('the compiled engine', ({ skip }) => skip(NO_DAWN))
+else {
+  let open: OpenDevice
+  beforeAll(async () => {
+    open = await openDevice()
+  })
+  afterAll(() => {
+    open.release()
+    dawn.close()
+  })
+
+  test('the same steps give the same bits, recomputed blocks too', async () => {
+    const engine = await createCompiledEngine({ config: TINY })
+    const once = await afterSteps(engine, 3)
+    expect(await afterSteps(engine, 3)).toEqual(once)
+    engine.dispose()
+    const again = await createCompiledEngine({ config: TINY, recomputes: true })
+    expect(await afterSteps(again, 3)).toEqual(once)
+    again.dispose()
+  })
+
+  test('makes no buffer from one reading to the next, and dispose frees all', async () => {
+    const buffers = countBuffers(open.device)
+    const engine = await createCompiledEngine({ config: TINY })
+    await afterSteps(engine, 1)
+    const made: number[] = []
+    await engine.train(job(6), { progress: () => void made.push(buffers.made()) })
+    expect(new Set(made).size).toBe(1)
+    expect(buffers.alive()).toBeGreaterThan(0)
+    engine.dispose()
+    await new Promise((resolve) => setTimeout(resolve)) // plans are freed in a turn of their own
+    expect(buffers.alive()).toBe(0)
+    buffers.stop()
+  })
+
+  test('shaders compile all at once, and progress tells of each', async () => {
+    const heard: string[] = []
+    const progress = ({ done, of }: { done: number; of: number }) => void heard.push(`${done}/${of}`)
+    const engine = await createCompiledEngine({ config: TINY, progress })
+    engine.setParameters(tinyParameters())
+    await engine.train(job(1))
+    const of = Number(heard[0]?.split('/')[1])
+    expect(of).toBeGreaterThan(20)
+    expect(heard).toEqual(Array.from({ length: of }, (_, i) => `${i + 1}/${of}`))
+    engine.dispose()
+  })
+
+  test('the self-test passes with the choices for a CPU and with those for a GPU', async () => {
+    await selfTest(open, cpuChoices())
+    await selfTest(open, SHARED)
+  })
+
+  // What a driver with a wrong exp, or with a lost barrier, would do.
+  test('a device that computes something else is refused, with what it computes wrongly', async () => {
+    const faulty = changing(open, 'let s = 1.0 / (1.0 + exp(', 'let s = 1.001 / (1.0 + exp(')
+    const refused = {
+      code: 'engine/backend-missing',
+      message: expect.stringMatching(/computes the gradient of model\..* wrongly/),
+    }
+    await expect(selfTest(faulty, cpuChoices())).rejects.toMatchObject(refused)
+  })
+
+  test('the tile of large products is the fastest whose numbers are right; small models measure none', async () => {
+    const large = { order: 'NN', m: 512, n: 1_024, k: 64, result: 'set' } as const
+    const best = (await choose(open, PRESETS.nano)).tile(large)
+    expect(CANDIDATES.software).toContainEqual(best)
+    expect((await choose(open, PRESETS.nano)).tile(large)).toBe(best)
+    // Of the candidates, only that of 16 × 16 has a fourth vector in its rows.
+    const faulty = changing(open, 'c0_3 = fma', 'c0_3 = 1.0 + fma')
+    expect((await choose(faulty, PRESETS.nano)).tile(large)).toMatchObject({ columns: 8 })
+    const buffers = countBuffers(open.device)
+    await choose(open, TINY)
+    expect(buffers.made()).toBe(0)
+    buffers.stop()
+  })
+
+  test('work that no binding holds is refused before it is compiled', async () => {
+    const list = makeList()
+    const size = open.device.limits.maxStorageBufferBindingSize / 4 + 4
+    list.run('double', swiglu(4, 4), tensor('too large', size), tensor('out', 4))
+    const plan = { cleared: [], pass: list.calls, update: [] }
+    await expect(compile(open, plan, new Map())).rejects.toMatchObject({ code: 'engine/bad-job' })
+  })
+
+  test('a lost device ends the engine, its job, and all later calls; the next engine has a new one', async () => {
+    const engine = await createCompiledEngine({ config: TINY })
+    engine.setParameters(tinyParameters())
+    const lost = { code: 'engine/device-lost' }
+    const long = expect(engine.train(job(500))).rejects.toMatchObject(lost)
+    open.device.destroy()
+    expect(await engine.ended).toMatchObject(lost)
+    await long
+    await expect(engine.getParameters()).rejects.toMatchObject(lost)
+    await expect(engine.evaluate(new Uint16Array(8))).rejects.toMatchObject(lost)
+    engine.dispose()
+    open.release()
+    open = await openDevice()
+    const next = await createCompiledEngine({ config: TINY })
+    next.setParameters(tinyParameters())
+    expect(await next.getParameters()).toEqual(tinyParameters())
+    next.dispose()
+  })
+}
+
+/** The device with `text` replaced in every shader. */
+function changing(open: OpenDevice, text: string, by: string): OpenDevice {
+  const device = new Proxy(open.device, {
+    get(target, name) {
+      if (name === 'createShaderModule') {
+        return (descriptor: GPUShaderModuleDescriptor) =>
+          target.createShaderModule({ ...descriptor, code: descriptor.code.replaceAll(text, by) })
+      }
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  return { ...open, device, pipelines: new Map() }
+}
+
+function countBuffers(device: GPUDevice) {
+  const { createBuffer } = device
+  let made = 0
+  const alive = new Set<GPUBuffer>()
+  device.createBuffer = (descriptor) => {
+    const buffer = createBuffer.call(device, descriptor)
+    const { destroy } = buffer
+    made++
+    alive.add(buffer)
+    buffer.destroy = () => {
+      alive.delete(buffer)
+      return destroy.call(buffer)
+    }
+    return buffer
+  }
+  return {
+    made: () => made,
+    alive: () => alive.size,
+    stop: () => {
+      device.createBuffer = createBuffer
+    },
+  }
+}

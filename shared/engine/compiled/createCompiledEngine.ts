@@ -1,0 +1,120 @@
+/**
+ * The Engine as a compiled WebGPU step: holds a replica's parameters and moments, and runs jobs on them by replaying plans.
+ * What a step computes is in step.ts, how it is run in executor.ts; here they meet the interface. A device that does
+ * not compute what the reference does is refused (selfTest.ts); tfjs/ takes over then.
+ */
+import type { ModelConfig } from '../../model/config.ts'
+import { parameterCount } from '../../model/layout.ts'
+import { badJob, checkIds, checkJob, checkLength, checkRanges } from '../checks.ts'
+import type { Engine } from '../engine.ts'
+import { runJob } from '../job.ts'
+import { makePace } from '../pace.ts'
+import type { Choices } from './choices.ts'
+import { type OpenDevice, openDevice } from './device.ts'
+import type { CompileProgress } from './executor.ts'
+import { evaluate, generate } from './infer.ts'
+import { makePlans } from './plans.ts'
+import {
+  disposeReplica,
+  makeReplica,
+  type Replica,
+  read,
+  readOptimiser,
+  wholeOf,
+  write,
+  writeOptimiser,
+} from './replica.ts'
+import { checkDevice } from './selfTest.ts'
+import { stepperOf } from './train.ts'
+import { choose } from './tune.ts'
+
+export interface CompiledEngineOptions {
+  readonly config: ModelConfig
+  /** Makes each block's states again in the backward pass: a third more work, and less memory. Default: when large. */
+  readonly recomputes?: boolean
+  /** Instead of what is best on this device. */
+  readonly choices?: Choices
+  /** Hears of shaders compiled, out of those a plan needs. */
+  readonly progress?: (progress: CompileProgress) => void
+}
+
+/**
+ * A fresh engine has all parameters zero: call `setParameters` before anything else.
+ * @throws EngineError `engine/backend-missing` when there is no device, or one that computes something else
+ */
+export async function createCompiledEngine(options: CompiledEngineOptions): Promise<Engine> {
+  const { config } = options
+  const open = await openDevice()
+  const replica = await prepare(open, options).catch((error: unknown) => {
+    open.release()
+    throw error
+  })
+  const { state } = replica
+  const plans = makePlans(replica, options)
+  const [count, whole] = [parameterCount(config), wholeOf(config)]
+  const pace = makePace()
+  void open.lost.then(pace.stop)
+  let training = false
+  return {
+    backend: 'webgpu',
+    config,
+    ended: open.lost,
+    setParameters(values, fragment = whole) {
+      checkLength('parameters', values.length, checkRanges(fragment, count))
+      write(replica, state.parameters, values, fragment)
+    },
+    getParameters: (fragment = whole) =>
+      open.guard(async () => {
+        checkRanges(fragment, count)
+        return await read(replica, state.parameters, fragment)
+      }),
+    setOptimiserState(from) {
+      checkLength('first moments', from.firstMoment.length, count)
+      checkLength('second moments', from.secondMoment.length, count)
+      writeOptimiser(replica, from)
+    },
+    getOptimiserState: () => open.guard(() => readOptimiser(replica)),
+    async train(job, listener) {
+      checkJob(job, config)
+      if (training) throw badJob('a job is under way already; wait for it or stop it')
+      training = true
+      try {
+        return await open.guard(async () => {
+          const ready = await plans.training(job)
+          return await runJob(stepperOf(replica, job, ready), job, config.sequenceLength, pace, listener)
+        })
+      } finally {
+        training = false
+      }
+    },
+    pause: pace.pause,
+    resume: pace.resume,
+    stop: pace.stop,
+    evaluate: (sequences) =>
+      open.guard(async () => {
+        const perSequence = config.sequenceLength + 1
+        if (sequences.length % perSequence !== 0)
+          throw badJob(`${sequences.length} ids are no whole sequences of ${perSequence}.`)
+        checkIds(sequences, config)
+        return await evaluate(replica, await plans.evaluation(), sequences)
+      }),
+    generate: (prompt, generateOptions) =>
+      open.guard(async () => {
+        if (prompt.length === 0) throw badJob('A prompt needs at least one token id.')
+        checkIds(prompt, config)
+        return await generate(replica, await plans.next(), prompt, generateOptions)
+      }),
+    dispose() {
+      pace.stop()
+      plans.dispose()
+      disposeReplica(replica)
+      open.release()
+    },
+  }
+}
+
+async function prepare(open: OpenDevice, { config, choices }: CompiledEngineOptions): Promise<Replica> {
+  const chosen = choices ?? (await choose(open, config))
+  await checkDevice(open, chosen)
+  return makeReplica(config, open, chosen)
+}

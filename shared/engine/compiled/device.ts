@@ -1,0 +1,105 @@
+/**
+ * The GPU device of the compiled engine: asked for with the largest limits the adapter has, shared by all engines of
+ * this page, Worker or process, watched for its death, and given back when the last of them is disposed.
+ */
+import { EngineError } from '../engine.ts'
+
+export interface OpenDevice {
+  readonly device: GPUDevice
+  /** Whether it is a program on the CPU. */
+  readonly software: boolean
+  /** Names the adapter, for what is remembered of it. */
+  readonly name: string
+  /** Resolves with the reason when the device has died or refused work; never rejects. */
+  readonly lost: Promise<EngineError>
+  /** Does `work`, and rejects at once with `engine/device-lost` when the device dies. */
+  guard<T>(work: () => Promise<T>): Promise<T>
+  /** Pipelines by their shader's text. */
+  readonly pipelines: Map<string, Promise<GPUComputePipeline>>
+  /** Says that one who asked for it needs it no more. */
+  release(): void
+}
+
+/** Devices that were destroyed because nobody needed them: that is no loss. */
+const givenBack = new WeakSet<GPUDevice>()
+
+let current: { opened: Promise<OpenDevice>; users: number } | null = null
+
+/** @throws EngineError `engine/backend-missing` */
+export async function openDevice(): Promise<OpenDevice> {
+  current ??= { opened: request(), users: 0 }
+  const mine = current
+  mine.users++
+  const forget = () => {
+    if (current === mine) current = null
+  }
+  try {
+    const opened = await mine.opened
+    void opened.lost.then(forget)
+    let released = false
+    const release = () => {
+      if (released) return
+      released = true
+      if (--mine.users > 0) return
+      forget()
+      givenBack.add(opened.device)
+      opened.device.destroy()
+    }
+    return { ...opened, release }
+  } catch (error) {
+    forget()
+    throw error
+  }
+}
+
+const missing = (why: string) =>
+  new EngineError('engine/backend-missing', `The webgpu backend is not available: ${why}.`)
+
+async function request(): Promise<OpenDevice> {
+  const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference: 'high-performance' })
+  if (!adapter) throw missing('this browser has no WebGPU, or no GPU for it')
+  const { limits, info } = adapter
+  const device = await adapter
+    .requestDevice({
+      // For measuring kernels one by one; nothing else uses it.
+      requiredFeatures: adapter.features.has('timestamp-query') ? ['timestamp-query'] : [],
+      requiredLimits: {
+        maxBufferSize: limits.maxBufferSize,
+        maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      },
+    })
+    .catch((error: unknown) => {
+      throw missing(`no device was given: ${String(error)}`)
+    })
+  const lost = watch(device)
+  const rejection = lost.then((reason) => Promise.reject(reason))
+  rejection.catch(() => {}) // nobody may be waiting when it happens; whoever asks later still gets the reason
+  return {
+    device,
+    software:
+      info.isFallbackAdapter ||
+      /swiftshader|llvmpipe|basic render/i.test(`${info.architecture} ${info.device} ${info.description}`),
+    name: [info.vendor, info.architecture, info.device, info.description].join('/'),
+    lost,
+    guard: (work) =>
+      Promise.race([rejection, work()]).catch((error: unknown) => {
+        throw error instanceof DOMException ? unreadable(error) : error
+      }),
+    pipelines: new Map(),
+    release() {},
+  }
+}
+
+/** A read that the GPU API itself breaks off; on a dying device this can arrive before the news of its death. */
+const unreadable = ({ message }: DOMException) =>
+  new EngineError('engine/device-lost', `The GPU device did not hand over its results: ${message}`)
+
+function watch(device: GPUDevice): Promise<EngineError> {
+  return new Promise((resolve) => {
+    const end = (what: string) => resolve(new EngineError('engine/device-lost', what))
+    void device.lost.then(({ reason, message }) => {
+      if (!givenBack.has(device)) end(`The GPU device was lost (${reason}): ${message}`)
+    })
+    device.addEventListener('uncapturederror', (event) => end(`The GPU refused work: ${event.error.message}`))
+  })
+}

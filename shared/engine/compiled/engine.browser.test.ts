@@ -1,0 +1,4 @@
+import { engineContract } from '../contract.ts'
+import { createCompiledEngine } from './createCompiledEngine.ts'
+
+engineContract('the compiled engine in Chromium', (config) => createCompiledEngine({ config }))

@@ -1,0 +1,123 @@
+/**
+ * One compute shader with all that is known of it beforehand: what it binds, how many workgroups it takes, how much
+ * arithmetic it is. A kernel is text and numbers; plan.ts says on which tensors it runs, executor.ts runs it.
+ *
+ * Shapes are baked into the text, so that the driver's compiler sees constants, or given beside it as constants of the
+ * call, so that many calls share one text. Equal texts share one pipeline.
+ */
+import { EngineError } from '../engine.ts'
+
+/** What a kernel does with a buffer. `update` reads and writes it. */
+export type Access = 'read' | 'write' | 'update' | 'uniform'
+
+/** Workgroups in x, y, z. */
+export type Groups = readonly [number, number, number]
+
+export interface Kernel {
+  /** What reports add up by, e.g. `matmul NT`. */
+  readonly kind: string
+  /** WGSL; the entry point is `main`. */
+  readonly code: string
+  /** Of bindings 0, 1, 2, … of group 0. */
+  readonly access: readonly Access[]
+  readonly groups: Groups
+  /** Bound after the buffers as `sizes`; empty when the text needs none. */
+  readonly constants: readonly number[]
+  /** Floating-point operations, those at the edges of tiles not counted. */
+  readonly flops: number
+}
+
+export interface KernelText {
+  readonly kind: string
+  /** Name → access and element type, in the order of the bindings: `{ x: 'read f32', y: 'write vec4<f32>' }`. */
+  readonly buffers: Record<string, string>
+  /** Threads of a workgroup in x and y. */
+  readonly threads: readonly [number, number]
+  readonly groups: Groups
+  /** Whole numbers by name, which the text knows as `sizes.name`. */
+  readonly constants?: Record<string, number>
+  /** Declarations before `main`. */
+  readonly head?: string
+  /** Of `main`, which knows `group` and `local`, both vec3<u32>. */
+  readonly body: string
+  readonly flops?: number
+}
+
+/** No dimension of a dispatch may be larger; WebGPU promises no more on any device. */
+export const MOST_GROUPS = 65_535
+
+/** Threads of a workgroup whose threads do not know one another. */
+export const THREADS = 64
+
+export function kernel(text: KernelText): Kernel {
+  const { kind, buffers, threads, groups, constants = {}, head = '', body, flops = 0 } = text
+  const parts = Object.entries(buffers).map(([name, spec]) => {
+    const [access = '', type = ''] = spec.split(' ')
+    return { name, access: access as Access, type } // written in this folder only, and every pipeline is compiled in tests
+  })
+  const most = Math.max(...groups)
+  if (most > MOST_GROUPS) throw tooLarge(`${kind} takes ${most} workgroups, and a GPU has ${MOST_GROUPS}`)
+  const code = /* wgsl */ `${parts.map(declaration).join('\n')}
+${sizesText(Object.keys(constants), parts.length)}
+${head}
+@compute @workgroup_size(${threads[0]}, ${threads[1]})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+${body}
+}`
+  const access = parts.map((part) => part.access)
+  return { kind, code, access, groups, constants: Object.values(constants), flops }
+}
+
+/** What only a smaller micro-batch cures. */
+export const tooLarge = (what: string) =>
+  new EngineError('engine/bad-job', `${what}. Compute fewer sequences at once.`)
+
+function declaration({ name, access, type }: { name: string; access: Access; type: string }, at: number) {
+  const place = `@group(0) @binding(${at})`
+  if (access === 'uniform') return `${place} var<uniform> ${name}: ${type};`
+  return `${place} var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${type}>;`
+}
+
+function sizesText(names: readonly string[], binding: number): string {
+  if (names.length === 0) return ''
+  return `struct Sizes { ${names.map((name) => `${name}: u32`).join(', ')} }
+@group(0) @binding(${binding}) var<uniform> sizes: Sizes;`
+}
+
+/** A kernel in which each thread has one index `i` below `count`, in as many dimensions as it takes. */
+export function elementwise(
+  text: Omit<KernelText, 'threads' | 'groups'> & { readonly count: number },
+): Kernel {
+  const { count, body, ...rest } = text
+  const groups = spread(Math.ceil(count / THREADS))
+  const guarded = `  let i = (group.y * ${groups[0]}u + group.x) * ${THREADS}u + local.x;
+  if (i >= ${count}u) { return; }
+${body}`
+  return kernel({ ...rest, threads: [THREADS, 1], groups, body: guarded })
+}
+
+/** So many workgroups in a rectangle that no dimension of is too large; its last row may be a bit too long. */
+export function spread(count: number): Groups {
+  const rows = Math.ceil(count / MOST_GROUPS)
+  return [Math.ceil(count / rows), rows, 1]
+}
+
+/** How wide the loads are that a row of `width` elements allows: four elements, or one. */
+export interface Lanes {
+  readonly width: 4 | 1
+  /** The WGSL type of one load. */
+  readonly type: 'vec4<f32>' | 'f32'
+  /** The sum of a load's elements. */
+  total(value: string): string
+}
+
+export function lanesOf(width: number): Lanes {
+  if (width % 4 === 0)
+    return { width: 4, type: 'vec4<f32>', total: (value) => `dot(${value}, vec4<f32>(1.0))` }
+  return { width: 1, type: 'f32', total: (value) => value }
+}
+
+/** `text` for 0, 1, 2, … below `count`, one after another. */
+export function repeat(count: number, text: (index: number) => string, separator = '\n'): string {
+  return Array.from({ length: count }, (_, index) => text(index)).join(separator)
+}

@@ -1,0 +1,199 @@
+import { describe, expect, test } from 'vitest'
+import { PRESET_NAMES, PRESETS } from '../../model/config.ts'
+import { parameterLayout } from '../../model/layout.ts'
+import { predictPeakBytes } from '../tfjs/peakBytes.ts'
+import { cpuChoices, gpuChoices } from './choices.ts'
+import { elementwise, MOST_GROUPS } from './kernel.ts'
+import {
+  aligned,
+  type Call,
+  makeList,
+  type Plan,
+  place,
+  scratch,
+  type Tensor,
+  tensor,
+  withoutUnread,
+} from './plan.ts'
+import { planThatFits } from './plans.ts'
+import { makeState } from './state.ts'
+import { type StepShape, trainingPlan } from './step.ts'
+import { memoryOf, summarise } from './summary.ts'
+
+const ODD = { vocabSize: 53, layers: 2, heads: 3, dModel: 30, headDim: 10, hidden: 37, sequenceLength: 21 }
+
+const shapes: Record<string, StepShape> = {
+  'odd sizes': { state: makeState(ODD), sequences: 2, choices: cpuChoices() },
+  nano: { state: makeState(PRESETS.nano), sequences: 8, choices: cpuChoices() },
+  '35m on a GPU': { state: makeState(PRESETS['35m']), sequences: 1, choices: gpuChoices() },
+  '35m with recomputed blocks': {
+    state: makeState(PRESETS['35m']),
+    sequences: 1,
+    choices: gpuChoices(),
+    recomputes: true,
+  },
+  'segments of a limited size': {
+    state: makeState(PRESETS.micro, 2 ** 20),
+    sequences: 2,
+    choices: cpuChoices(),
+  },
+}
+
+describe.each(Object.entries(shapes))('the plan of %s', (_name, shape) => {
+  const plan = trainingPlan(shape)
+  const calls = [...plan.pass, ...plan.update]
+
+  test('no buffer is overwritten while somebody still needs what is in it', () => {
+    const { of } = place(plan)
+    const lastUse = new Map(
+      calls.flatMap(({ views }, at) => views.map(({ tensor }) => [tensor, at] as const)),
+    )
+    const inside = new Map<number, Tensor>()
+    for (const [at, call] of calls.entries()) {
+      for (const [i, { tensor }] of call.views.entries()) {
+        if (!tensor.scratch) continue
+        const buffer = of.get(tensor) ?? -1
+        const before = inside.get(buffer)
+        if (before !== tensor) {
+          expect(call.kernel.access[i], `${call.label} reads ${tensor.name}, which nobody has made`).toBe(
+            'write',
+          )
+          expect(before === undefined || (lastUse.get(before) ?? 0) < at).toBe(true)
+          inside.set(buffer, tensor)
+        }
+      }
+    }
+  })
+
+  // WebGPU refuses a dispatch that has one buffer both to read and to write.
+  test('no kernel reads and writes one buffer through two bindings', () => {
+    const { of } = place(plan)
+    for (const call of calls) {
+      const buffers = call.views.map(({ tensor }) => of.get(tensor) ?? tensor)
+      for (const [i, buffer] of buffers.entries()) {
+        if (call.kernel.access[i] === 'read' || call.kernel.access[i] === 'uniform') continue
+        expect(
+          buffers.filter((other) => other === buffer),
+          call.label,
+        ).toHaveLength(1)
+      }
+    }
+  })
+
+  // 6·N·P of a transformer's training, P without the gains; a recomputed block is forward once more, its last product not.
+  test('the products are as much arithmetic as the model says', () => {
+    const { config } = shape.state
+    const rows = shape.sequences * config.sequenceLength
+    const { dModel: d, hidden: h, layers } = config
+    const matrices = parameterLayout(config).filter(({ shape }) => shape.length === 2)
+    const parameters = matrices.reduce((sum, { size }) => sum + size, 0)
+    const again = shape.recomputes ? layers * (4 * d * d + 2 * d * h) : 0
+    const flops = calls.reduce(
+      (sum, { kernel }) => sum + (kernel.kind.startsWith('matmul') ? kernel.flops : 0),
+      0,
+    )
+    expect(flops).toBe(rows * (6 * parameters + 2 * again))
+  })
+
+  test('at most 30 dispatches a layer, 40 with recomputation', () => {
+    const ofLayer = plan.pass.filter(({ label }) => /^block 0\b/.test(label))
+    expect(ofLayer.length).toBeLessThanOrEqual(shape.recomputes ? 40 : 30)
+  })
+})
+
+test('memory shared over time is well below memory not shared, and recomputation saves more', () => {
+  const roof = { flops: 1, bandwidth: 1 }
+  const memoryOf = (name: string) => summarise(trainingPlan(shapes[name] as StepShape), roof).memory
+  const [kept, again] = [memoryOf('35m on a GPU'), memoryOf('35m with recomputed blocks')]
+  expect(kept.scratch).toBeLessThan(0.6 * kept.unshared)
+  expect(again.scratch).toBeLessThan(0.6 * kept.scratch)
+  expect(again.kept).toBe(kept.kept)
+})
+
+test('a micro-batch that is too large for a dispatch is refused in words', () => {
+  const shape = { state: makeState(ODD), sequences: 1_000_000, choices: cpuChoices() }
+  const refused = { code: 'engine/bad-job', message: expect.stringContaining('fewer sequences') }
+  expect(() => trainingPlan(shape)).toThrow(expect.objectContaining(refused))
+})
+
+// fit.ts chooses the micro-batch by that prediction, and a device that is promised less than it gets is lost.
+test.each(PRESET_NAMES)(
+  'a step of %s takes no more memory than was predicted, whatever the micro-batch',
+  (preset) => {
+    const state = makeState(PRESETS[preset])
+    for (const sequences of [1, 4, 16]) {
+      for (const accumulates of [false, true]) {
+        const plan = planThatFits({ state, sequences, choices: gpuChoices() }, accumulates)
+        const shape = { backend: 'webgpu', microBatch: sequences, accumulates } as const
+        expect(memoryOf(plan).peak).toBeLessThanOrEqual(predictPeakBytes(PRESETS[preset], shape))
+      }
+    }
+  },
+)
+
+const double = (count: number) =>
+  elementwise({
+    kind: 'double',
+    buffers: { x: 'read f32', y: 'write f32' },
+    count,
+    flops: count,
+    body: 'y[i] = 2.0 * x[i];',
+  })
+
+function chain(): Plan {
+  const list = makeList()
+  const [a, b, c, d] = [tensor('a', 100), scratch('b', 100), scratch('c', 100), tensor('d', 100)]
+  list.run('first', double(100), a, b)
+  list.run('second', double(100), b, c)
+  list.run('third', double(100), c, d)
+  return { cleared: [], pass: list.calls, update: [] }
+}
+
+// Worked by hand: 100 elements read and 100 written are 800 bytes; b and c are rounded up to 128 elements each, and the
+// second call binds those. 100 operations at 50 a second are 2 s, 1,024 bytes at 256 a second 4 s.
+test('the roofline of a plan, in literal numbers', () => {
+  const { total, memory, shaders } = summarise(chain(), { flops: 50, bandwidth: 256 })
+  expect(total).toEqual({ kind: 'all', calls: 3, flops: 300, bytes: 912 + 1_024 + 912, seconds: 11.125 })
+  expect(shaders).toBe(1)
+  expect(memory).toEqual({ kept: 800, scratch: 1_024, unshared: 1_024, peak: 1_824 })
+})
+
+test('two tensors that follow one another share a buffer; two in one call do not', () => {
+  const list = makeList()
+  const [a, b, c, d] = [scratch('a', 64), scratch('b', 64), scratch('c', 64), scratch('d', 64)]
+  list.run('first', double(64), a, b)
+  list.run('second', double(64), b, c)
+  list.run('third', double(64), c, d)
+  const { buffers, of } = place({ cleared: [], pass: list.calls, update: [] })
+  expect(buffers).toEqual([64, 64])
+  expect([a, b, c, d].map((one) => of.get(one))).toEqual([0, 1, 0, 1])
+})
+
+test('more workgroups than a dimension has are spread over two', () => {
+  const { groups } = double(64 * (MOST_GROUPS + 1))
+  expect(groups).toEqual([32_768, 2, 1])
+  expect(double(64 * MOST_GROUPS).groups).toEqual([MOST_GROUPS, 1, 1])
+})
+
+test('every tensor of a segment begins where a binding may', () => {
+  const { places, parameters } = makeState(ODD)
+  expect(places.every(({ offset }) => (4 * offset) % 256 === 0)).toBe(true)
+  const total = parameterLayout(ODD).reduce((sum, { size }) => sum + aligned(size), 0)
+  expect(parameters.map(({ size }) => size)).toEqual([total])
+})
+
+test('a model whose largest tensors no binding holds is refused in words', () => {
+  expect(() => makeState(PRESETS.nano, 1_000)).toThrow(
+    expect.objectContaining({ code: 'engine/backend-missing' }),
+  )
+})
+
+test('calls whose results nobody reads are left out', () => {
+  const list = makeList()
+  const [a, b, c] = [tensor('a', 64), scratch('b', 64), scratch('c', 64)]
+  list.run('wanted', double(64), a, b)
+  list.run('unread', double(64), b, c)
+  list.run('kept', double(64), b, tensor('d', 64))
+  const labels = (calls: readonly Call[]) => calls.map(({ label }) => label)
+  expect(labels(withoutUnread(list.calls))).toEqual(['wanted', 'kept'])
+})

@@ -1,0 +1,78 @@
+/** What a plan costs, before anything runs: kernel by kernel, and the time that the hardware's limits would allow. */
+import { bytesMoved, type Call, keptTensors, type Plan, place } from './plan.ts'
+
+/** A device's limits. */
+export interface Roof {
+  /** Floating-point operations a second, a multiply-add counted as two. */
+  readonly flops: number
+  /** Bytes a second to and from memory. */
+  readonly bandwidth: number
+}
+
+export interface KindCost {
+  readonly kind: string
+  /** Dispatches in a step of one micro-batch. */
+  readonly calls: number
+  readonly flops: number
+  readonly bytes: number
+  /** Seconds at the roof: each call takes the longer of its arithmetic and its traffic. */
+  readonly seconds: number
+}
+
+export interface PlanSummary {
+  readonly kinds: readonly KindCost[]
+  readonly total: KindCost
+  /** Different shaders. */
+  readonly shaders: number
+  readonly memory: PlanMemory
+}
+
+/** Bytes. */
+export interface PlanMemory {
+  readonly kept: number
+  /** What scratch tensors share. */
+  readonly scratch: number
+  /** What they would take if each had a buffer of its own. */
+  readonly unshared: number
+  /** Kept and scratch. */
+  readonly peak: number
+}
+
+export function summarise(plan: Plan, roof: Roof): PlanSummary {
+  const calls = [...plan.pass, ...plan.update]
+  const kinds = new Map<string, KindCost>()
+  for (const call of calls) {
+    const { kind } = call.kernel
+    kinds.set(kind, add(kinds.get(kind) ?? none(kind), costOf(call, roof)))
+  }
+  return {
+    kinds: [...kinds.values()].sort((a, b) => b.seconds - a.seconds),
+    total: [...kinds.values()].reduce((sum, cost) => add(sum, cost), none('all')),
+    shaders: new Set(calls.map(({ kernel }) => kernel.code)).size,
+    memory: memoryOf(plan),
+  }
+}
+
+const none = (kind: string): KindCost => ({ kind, calls: 0, flops: 0, bytes: 0, seconds: 0 })
+
+const add = (a: KindCost, b: KindCost): KindCost => ({
+  kind: a.kind,
+  calls: a.calls + b.calls,
+  flops: a.flops + b.flops,
+  bytes: a.bytes + b.bytes,
+  seconds: a.seconds + b.seconds,
+})
+
+function costOf(call: Call, roof: Roof): KindCost {
+  const [flops, bytes] = [call.kernel.flops, bytesMoved(call)]
+  const seconds = Math.max(flops / roof.flops, bytes / roof.bandwidth)
+  return { kind: call.kernel.kind, calls: 1, flops, bytes, seconds }
+}
+
+export function memoryOf(plan: Plan): PlanMemory {
+  const { buffers, of } = place(plan)
+  const kept = 4 * [...keptTensors(plan)].reduce((sum, { size }) => sum + size, 0)
+  const scratch = 4 * buffers.reduce((sum, size) => sum + size, 0)
+  const unshared = 4 * [...of.keys()].reduce((sum, { size }) => sum + size, 0)
+  return { kept, scratch, unshared, peak: kept + scratch }
+}
