@@ -240,6 +240,30 @@ describe('a database that was damaged', () => {
     }
   })
 
+  it('shows a run of an older version as one that cannot be gone on with', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'potluck-metadata-'))
+    const file = join(directory, 'store.sqlite')
+    const store = await openSqliteStore(file)
+    try {
+      await store.createRun({ id: RUN, config, now: 3 })
+      await store.prepareRun(RUN, machine, HASH)
+      const { fragments: _, codec: _codec, downlink, errorFeedback, overlap, strict, ...older } = config
+      const base = { weights: HASH, velocity: null, largest: 1 }
+      const set = new SQLite(file).prepare('update runs set config = ?, machine = ?, initial_weights = ?')
+      set.run(JSON.stringify(older), JSON.stringify({ run: RUN, base }), HASH)
+      expect(await store.latestRun()).toMatchObject({
+        status: 'failed',
+        problem: expect.stringContaining('older version'),
+        machine: null,
+        initialWeights: [HASH],
+        config: { ...older, fragments: 1, codec: 'f16', downlink: 'f32', overlap: false },
+      })
+    } finally {
+      await store.close()
+      rmSync(directory, { recursive: true, force: true })
+    }
+  })
+
   it('answers bad-state when the file is no database', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'potluck-metadata-'))
     writeFileSync(join(directory, 'store.sqlite'), 'minestrone '.repeat(1_000))

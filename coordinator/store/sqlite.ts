@@ -11,6 +11,7 @@ import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { hashSchema, runConfigSchema } from '../../shared/protocol/run.ts'
 import { machineSchema } from '../rounds/state.ts'
 import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
+import { isOlderMachine, OLDER_RUN, withChoices } from './olderRuns.ts'
 import { type Database, migrations } from './schema.ts'
 
 export async function openSqliteStore(file: string): Promise<MetadataStore> {
@@ -201,8 +202,10 @@ const hashesOf = (text: string): string[] => {
 }
 
 function runOf(row: Selectable<Database['runs']>): RunRecord {
-  const config = runConfigSchema.safeParse(fromJson(row.config))
-  const machine = row.machine === null ? null : machineSchema.safeParse(fromJson(row.machine))
+  const config = runConfigSchema.safeParse(withChoices(fromJson(row.config)))
+  const saved = row.machine === null ? null : fromJson(row.machine)
+  const older = isOlderMachine(saved)
+  const machine = saved === null || older ? null : machineSchema.safeParse(saved)
   if (!config.success || machine?.success === false) {
     const fault = config.error?.issues[0] ?? machine?.error?.issues[0]
     throw new PotluckError(
@@ -214,8 +217,8 @@ function runOf(row: Selectable<Database['runs']>): RunRecord {
   return {
     id: row.id,
     config: config.data,
-    status: row.status,
-    problem: row.problem,
+    status: older ? 'failed' : row.status,
+    problem: older ? OLDER_RUN : row.problem,
     machine: machine?.data ?? null,
     manifest: row.manifest,
     initialWeights: row.initial_weights === null ? null : hashesOf(row.initial_weights),
