@@ -10,9 +10,11 @@ engineContract('the steady engine, on wasm', (config) =>
   startSteadyEngine({ candidates: [{ backend: 'wasm' }], config }),
 )
 
+const STEPS = 160
 const JOB: TrainJob = {
-  sequences: randomSequences(TINY, 2 * 24, 'steady'),
-  steps: 24,
+  // Long enough that a device which is destroyed in its midst dies before its end.
+  sequences: randomSequences(TINY, 2 * STEPS, 'steady'),
+  steps: STEPS,
   batchSize: 2,
   firstStep: 3,
   totalSteps: 100,
@@ -90,7 +92,7 @@ test('S1, S2, S4: a device destroyed in mid-job, and two more in the next one: b
     { kind: 'restarted', backend: 'webgpu', step: expect.any(Number) },
   ])
   expect(events[1]).not.toMatchObject({ step: 0 })
-  expect(result).toMatchObject({ steps: 24, tokens: 24 * 2 * 7 })
+  expect(result).toMatchObject({ steps: STEPS, tokens: STEPS * 2 * 7 })
   expect(Math.abs(result.meanLoss / meanLoss - 1)).toBeLessThan(1e-4)
   expectSame(await stateOf(engine), expected)
 
@@ -98,7 +100,7 @@ test('S1, S2, S4: a device destroyed in mid-job, and two more in the next one: b
   const zeros = () => new Float32Array(expected.parameters.length)
   await engine.setParameters(tinyParameters())
   await engine.setOptimiserState({ firstMoment: zeros(), secondMoment: zeros(), updates: 0 })
-  expect((await engine.train(JOB, forcing('lose', 2, 8))).steps).toBe(24)
+  expect((await engine.train(JOB, forcing('lose', 2, 8))).steps).toBe(STEPS)
   expect(events.map(({ kind }) => kind)).toEqual(['lost', 'restarted', 'lost', 'fell-back', 'restarted'])
   expect(engine.backend).toBe('wasm')
   expectSame(await stateOf(engine), expected)
