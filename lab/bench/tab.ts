@@ -1,6 +1,6 @@
 /**
- * One tab alone, start to receipt: tokens a second inside inner steps, and the round's overhead, the share of a
- * round's time outside them. Real coordinator, real headless tab, the fastest backend it finds.
+ * One tab alone, start to receipt: tokens a second inside inner steps, and its utilisation, the share of its time since
+ * the first step that went into them. Real coordinator, real headless tab, the fastest backend it finds.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { build } from 'vite'
 import { readConfig } from '../../coordinator/config.ts'
 import { startCoordinator } from '../../coordinator/coordinator.ts'
-import { PRESETS, type PresetName } from '../../shared/model/config.ts'
+import type { PresetName } from '../../shared/model/config.ts'
 import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { openTabs } from '../demo/tabs.ts'
@@ -43,37 +43,37 @@ async function measureCase({ preset, innerSteps, rounds }: (typeof CASES)[number
   await runs.create(config)
   await until(() => runs.view()?.initialValLoss != null)
   const tabs = await openTabs(url, 1)
-  const speeds = new Map<number, number>()
+  const told = new Map<number, { speed: number; utilisation: number }>()
   await runs.act('start')
   await until(() => {
     const live = runs.roster.all()[0]
     const view = runs.view()
     // What the tab says of the lease it has just finished, before it goes on.
-    if (live?.step === innerSteps && live.tokensPerSecond && view)
-      speeds.set(view.round, live.tokensPerSecond)
+    if (live?.step === innerSteps && live.tokensPerSecond && live.utilisation !== null && view)
+      told.set(view.round, { speed: live.tokensPerSecond, utilisation: live.utilisation })
     return view?.status === 'completed'
   })
-  const tokens = innerSteps * config.batchSize * PRESETS[preset].sequenceLength
-  const rows = (runs.view()?.history ?? []).map((round) =>
-    rowOf(preset, round, tokens, speeds.get(round.round)),
-  )
+  const rows = (runs.view()?.history ?? []).map((round) => rowOf(preset, round, told.get(round.round)))
   await tabs.close()
   await stop()
   await rm(folder, { recursive: true, force: true })
   return rows
 }
 
-function rowOf(preset: PresetName, round: RoundSummary, tokens: number, speed: number | undefined) {
+function rowOf(
+  preset: PresetName,
+  round: RoundSummary,
+  told: { speed: number; utilisation: number } | undefined,
+) {
   const { seconds, bytesUp, bytesDown } = round
-  const overhead = speed === undefined ? null : 1 - tokens / speed / seconds
-  const rounded = (value: number | null, digits: number) =>
-    value === null ? null : Number(value.toFixed(digits))
+  const rounded = (value: number | undefined, digits: number) =>
+    value === undefined ? null : Number(value.toFixed(digits))
   return {
     preset,
     round: round.round,
-    tokensPerSecond: rounded(speed ?? null, 0),
+    tokensPerSecond: rounded(told?.speed, 0),
     seconds: rounded(seconds, 2),
-    overhead: rounded(overhead, 3),
+    utilisation: rounded(told?.utilisation, 3),
     bytesUp,
     bytesDown,
   }
