@@ -35,7 +35,7 @@ export interface RoundPorts {
   problem(code: string, message: string): void
 }
 
-const MERGE_RETRY_MS = 10_000
+const RETRY_MS = 10_000
 
 export class RoundDriver {
   #machine: Machine
@@ -89,13 +89,13 @@ export class RoundDriver {
     return effects
   }
 
-  #setWake(): void {
+  #setWake(at: number | null = nextWake(this.#machine)): void {
     this.#cancelWake()
-    const at = nextWake(this.#machine)
     if (at === null || this.#closed) return
     this.#cancelWake = this.ports.clock.at(at, () => {
       this.dispatch({ type: 'tick', now: this.ports.clock.now() }).catch((error: unknown) => {
-        this.ports.problem('internal', `A timer could not be handled: ${String(error)}`)
+        this.ports.problem('internal', `A timer could not be handled: ${String(error)} Trying again.`)
+        this.#setWake(this.ports.clock.now() + RETRY_MS)
       })
     })
   }
@@ -112,7 +112,7 @@ export class RoundDriver {
         'merge-failed',
         `Round ${merge.round} could not be merged: ${String(error)} Trying again.`,
       )
-      this.ports.clock.at(this.ports.clock.now() + MERGE_RETRY_MS, () => {
+      this.ports.clock.at(this.ports.clock.now() + RETRY_MS, () => {
         if (!this.#closed) this.#merge(merge)
       })
     })

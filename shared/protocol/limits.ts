@@ -13,7 +13,7 @@ export const LIMITS = {
   /** Refused contributions after which a volunteer sits out the rest of the round. */
   refusalsPerRound: 2,
   /** Contributions and other uploads one volunteer may start in a minute. */
-  uploadsPerMinute: 30,
+  uploadsPerMinute: 120,
   /** An upload for which we waited so many seconds in all without so many bytes is cut off; what came of it stays. */
   uploadIdleSeconds: 60,
   /** Deltas of a fragment that a view lists at most. */
