@@ -1,7 +1,7 @@
 /**
  * Which backend trains this run fastest on this device, and how many sequences it computes at once: what fits the
  * memory, and a short real measurement of what is worth measuring, remembered for the next visit. A GPU API that runs on
- * the CPU is not measured, because wasm is faster there (SwiftShader 173 against 8,600 tokens/s at d=64). What the
+ * the CPU is not measured, because wasm is faster there (SwiftShader 4,400 against 19,000 tokens/s for `nano`). What the
  * browser has is asked in adapters.ts.
  */
 import { BACKENDS, type Backend, EngineError } from '../../shared/engine/engine.ts'
@@ -36,7 +36,7 @@ export interface ChoiceWorld {
 }
 
 /** Raised when the engine's speed or the format changes. */
-const STORAGE_PREFIX = 'potluck/backend/3/'
+const STORAGE_PREFIX = 'potluck/backend/4/'
 
 /** The same GPU, three times slower (274 against 889 ms a step of a small GPT on an integrated one, by DISCO). */
 const SECOND_TO_WEBGPU: Adapter = { usable: false, text: 'WebGPU works here and is faster' }
