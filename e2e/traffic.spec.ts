@@ -43,7 +43,12 @@ test('fragments go up in turn as int4, and after the first rounds only their del
     // have fetched one. Early rounds also bring the text, whole or in part.
     if (round > 3) expect(bytesDown).toBe(2 * int8(fragmentOf(round - 1)))
   }
+  // Data parallelism: a gradient of two bytes a parameter up and its mean down, every step of every tab.
+  const { steps, bytesUp, bytesDown } = run.history.at(-1) ?? { steps: 0, bytesUp: 0, bytesDown: 0 }
+  const timesLess = (4 * (PARAMETERS[0] + PARAMETERS[1]) * steps) / (bytesUp + bytesDown)
+  await expect(page.locator('tr[data-round="6"]')).toContainText(`${Math.round(timesLess)}×`)
   for (const tab of tabs) {
+    await expect(tab.getByTestId('times-less')).toHaveAttribute('data-value', String(timesLess))
     await expect(tab.getByTestId('my-accepted')).toHaveAttribute('data-value', '6')
     const sent = PARAMETERS.reduce((sum, n) => sum + 3 * int4(n), 0)
     await expect(tab.getByTestId('bytes-up')).toHaveAttribute('data-value', String(sent))
