@@ -1,6 +1,5 @@
 /** What needs the operator, the round under way, four numbers, the actions, and the loss so far. */
 import type { ComponentChildren } from 'preact'
-import { timesLess } from '../../shared/diloco/traffic.ts'
 import type { AdminView } from '../../shared/protocol/admin.ts'
 import { ROUND_PHASES, type RunView } from '../../shared/protocol/run.ts'
 import { now, toLocal } from '../ui/clock.ts'
@@ -10,6 +9,7 @@ import { lastHeldOut, lossPoints } from '../ui/lossData.ts'
 import { Fact, Notice, Progress } from '../ui/parts.tsx'
 import { RunPill } from '../ui/RunPill.tsx'
 import { strings } from '../ui/strings.ts'
+import { trafficOf } from '../ui/traffic.ts'
 import { speedNow } from './panelModel.ts'
 import { RunActions } from './RunActions.tsx'
 
@@ -153,14 +153,14 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
 function TrafficCards({ run }: { run: RunView }) {
   const last = run.history.at(-1)
   if (last === undefined) return null
-  const each = (all: number) => bytes(all / last.replicas)
+  const traffic = trafficOf(last, run.parameters)
   return (
     <>
-      <NumberCard label={words.traffic} note={words.trafficEach(each(last.bytesUp), each(last.bytesDown))}>
-        {bytes(last.bytesUp + last.bytesDown)}
+      <NumberCard label={words.traffic} note={words.trafficEach(bytes(traffic.up), bytes(traffic.down))}>
+        {bytes(traffic.bytes)}
       </NumberCard>
       <NumberCard label={words.less} note={words.lessNote}>
-        {times(timesLess(last, run.parameters))}
+        {times(traffic.times)}
       </NumberCard>
     </>
   )

@@ -1,9 +1,9 @@
 /** Every merged round with its losses, bytes and outer step, newest first. */
-import { timesLess } from '../../shared/diloco/traffic.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { bytes, compact, integer, loss, moment, significant, times } from '../ui/format.ts'
 import { Table } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
+import { trafficOf } from '../ui/traffic.ts'
 
 const words = strings.admin.rounds
 
@@ -43,6 +43,7 @@ export function Rounds({ rounds, parameters, now }: RoundsProps) {
 }
 
 function Row({ round, parameters, now }: { round: RoundSummary; parameters: number; now: number }) {
+  const traffic = trafficOf(round, parameters)
   return (
     <tr data-round={round.round}>
       <th scope="row">{integer(round.round)}</th>
@@ -55,8 +56,8 @@ function Row({ round, parameters, now }: { round: RoundSummary; parameters: numb
       <td class="numeric">{significant(round.seconds)}</td>
       <td class="numeric">{bytes(round.bytesUp)}</td>
       <td class="numeric">{bytes(round.bytesDown)}</td>
-      <td class="numeric">{`${bytes(round.bytesUp / round.replicas)} / ${bytes(round.bytesDown / round.replicas)}`}</td>
-      <td class="numeric">{times(timesLess(round, parameters))}</td>
+      <td class="numeric">{`${bytes(traffic.up)} / ${bytes(traffic.down)}`}</td>
+      <td class="numeric">{times(traffic.times)}</td>
       <td class="numeric">{significant(round.outerLearningRate)}</td>
     </tr>
   )

@@ -86,7 +86,7 @@ export class LocalReplica {
   async contribution({ id, round, fragment, codec, errorFeedback }: Lease): Promise<Uint8Array<ArrayBuffer>> {
     const ranges = this.#rangesOf(fragment)
     const before = gathered(this.#residual, ranges).slice()
-    const request = { codec, fragment: ranges, residual: before.slice(), decay: errorFeedback }
+    const request = { codec, fragment: ranges, residual: before, decay: errorFeedback } // copied on its way
     const { bytes, residual } = await this.engine.contribution(request)
     scatter(residual, ranges, this.#residual)
     this.#origin = { lease: id, round, outcome: null, residualBefore: before, fragment }

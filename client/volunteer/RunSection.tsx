@@ -6,7 +6,7 @@ import { LossChart } from '../ui/LossChart.tsx'
 import { Fact } from '../ui/parts.tsx'
 import { RunPill } from '../ui/RunPill.tsx'
 import { strings } from '../ui/strings.ts'
-import { lastTraffic } from './pageModel.ts'
+import { trafficOf } from '../ui/traffic.ts'
 
 const words = strings.volunteer.running
 
@@ -54,8 +54,9 @@ export function RunSection({ run }: { run: RunView | null }) {
 
 /** What the newest round cost, and what data parallelism would have cost. */
 function Traffic({ run }: { run: RunView }) {
-  const traffic = lastTraffic(run)
-  if (traffic === null) return null
+  const last = run.history.at(-1)
+  if (last === undefined) return null
+  const traffic = trafficOf(last, run.parameters)
   return (
     <>
       <Fact label={words.roundTraffic} note={words.roundTrafficEach(bytes(traffic.up), bytes(traffic.down))}>

@@ -1,6 +1,5 @@
 /** Which page to draw, which buttons work, and what stopping would cost: judgements about a SwarmView, pure. */
 import { CODECS } from '../../shared/codec/codec.ts'
-import { timesLess } from '../../shared/diloco/traffic.ts'
 import type { RunView } from '../../shared/protocol/run.ts'
 import type { SwarmView } from '../swarm/view.ts'
 import { duration } from '../ui/format.ts'
@@ -62,12 +61,3 @@ export const downloadBytes = ({ config, parameters }: RunView) =>
   CODECS[config.downlink].byteLength(parameters) / config.fragments
 /** The weights whole, as they come the first time. */
 export const snapshotBytes = ({ parameters }: RunView) => 4 * parameters
-
-/** Traffic of the newest merged round: in all, a volunteer, and how many times less than data parallelism's. */
-export function lastTraffic({ history, parameters }: RunView) {
-  const last = history.at(-1)
-  if (last === undefined) return null
-  const { replicas, bytesUp, bytesDown } = last
-  const times = timesLess(last, parameters)
-  return { bytes: bytesUp + bytesDown, up: bytesUp / replicas, down: bytesDown / replicas, times }
-}

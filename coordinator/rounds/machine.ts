@@ -423,7 +423,7 @@ function contribute(
   const { lease: id, volunteer, content } = event
   const lease = state.leases[id]
   if (state.accepted[id]?.hash === content.hash) return // the same bytes again: already counted
-  const reason = faultOf(state, lease, event)
+  const reason = leaseFault(state, lease, { volunteer, steps: content.steps })
   if (!lease || reason !== null) {
     refuse(state, { ...event, reason: reason ?? 'stale', hash: content.hash }, effects)
     return
@@ -442,15 +442,16 @@ function contribute(
   )
 }
 
-function faultOf(
+/** What a lease itself has against a contribution, whatever its bytes; null for nothing. */
+export function leaseFault(
   state: Machine,
   lease: OpenLease | undefined,
-  { volunteer, content }: { volunteer: string; content: Content },
+  { volunteer, steps }: { volunteer: string; steps: number },
 ): RejectionReason | null {
   if (!lease) return 'stale' // R7
   if (lease.volunteer !== volunteer) return 'not-your-lease'
   if (lease.round > state.round) return 'early' // L10
-  return content.steps > lease.steps ? 'bad-steps' : null
+  return steps > lease.steps ? 'bad-steps' : null
 }
 
 /** [L9] The contribution's weight; what it has trained counts for the other fragments later. */

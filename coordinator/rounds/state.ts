@@ -41,7 +41,7 @@ const acceptedSchema = z.strictObject({
 export type AcceptedContribution = z.infer<typeof acceptedSchema>
 
 /** One fragment of the global model as it stands. */
-export const fragmentBaseSchema = z.strictObject({
+const fragmentBaseSchema = z.strictObject({
   parameters: z.number().int().positive(),
   /** Public blob, f32: θ̂, what every volunteer holds. */
   weights: hashSchema,
@@ -79,7 +79,6 @@ const replicaSchema = z.strictObject({
   /** By fragment: trained, accepted with another fragment, not yet contributed here. */
   untold: z.array(untoldSchema),
 })
-export type ReplicaRecord = z.infer<typeof replicaSchema>
 
 const paceSchema = z.strictObject({
   /** As last reported, in inner steps alone. */

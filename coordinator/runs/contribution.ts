@@ -10,7 +10,7 @@ import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { Receipt, RejectionReason } from '../../shared/protocol/run.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import type { Clock, RoundDriver } from '../rounds/driver.ts'
-import { type Effect, untoldOf } from '../rounds/machine.ts'
+import { type Effect, leaseFault, untoldOf } from '../rounds/machine.ts'
 import {
   fragmentIndex,
   fragmentOf,
@@ -138,8 +138,8 @@ async function storeAndCheck(
   upload: Upload,
 ): Promise<RejectionReason | 'discarded' | null> {
   const { sha256, steps, offset, length, body } = upload
-  if (steps > lease.steps) return 'bad-steps'
-  if (lease.round > machine.round) return 'early'
+  const refused = leaseFault(machine, lease, upload)
+  if (refused !== null) return refused
   const bytes = contributionBytes(machine, lease)
   if (length !== null && offset + length !== bytes) return 'wrong-length'
   const piece = { lease: upload.lease, hash: sha256, bytes, offset }

@@ -5,8 +5,8 @@
 import type { Codec } from '../../shared/codec/codec.ts'
 import { applyDelta } from '../../shared/diloco/delta.ts'
 import { accumulate, applyOuterStep, type OuterStep, pseudoGradient } from '../../shared/diloco/outer.ts'
-import type { ParameterRange } from '../../shared/model/layout.ts'
-import { type Contribution, pick } from './replica.ts'
+import { gathered, type ParameterRange, scatter } from '../../shared/model/layout.ts'
+import type { Contribution } from './replica.ts'
 
 export interface GlobalFragment {
   readonly ranges: readonly ParameterRange[]
@@ -18,11 +18,11 @@ export interface GlobalFragment {
 }
 
 export function startFragments(
-  parameters: Float32Array,
+  parameters: Float32Array<ArrayBuffer>,
   cut: readonly ParameterRange[][],
 ): readonly GlobalFragment[] {
   return cut.map((ranges) => {
-    const exact = pick(parameters, ranges)
+    const exact = gathered(parameters, ranges).slice() // the merge changes it
     return { ranges, exact, weights: exact.slice(), velocity: new Float32Array(exact.length) }
   })
 }
@@ -46,12 +46,6 @@ export function merge(
 export function wholeModel(fragments: readonly GlobalFragment[]): Float32Array {
   const count = fragments.reduce((sum, { weights }) => sum + weights.length, 0)
   const all = new Float32Array(count)
-  for (const { ranges, weights } of fragments) {
-    let at = 0
-    for (const { offset, size } of ranges) {
-      all.set(weights.subarray(at, at + size), offset)
-      at += size
-    }
-  }
+  for (const { ranges, weights } of fragments) scatter(weights, ranges, all)
   return all
 }

@@ -5,8 +5,9 @@
 import type { Codec } from '../../shared/codec/codec.ts'
 import { encodeWithFeedback } from '../../shared/codec/feedback.ts'
 import { pseudoGradient } from '../../shared/diloco/outer.ts'
+import { carriedOver } from '../../shared/diloco/overlap.ts'
 import type { Engine, OptimiserState, TrainJob } from '../../shared/engine/engine.ts'
-import type { ParameterRange } from '../../shared/model/layout.ts'
+import { gathered, type ParameterRange } from '../../shared/model/layout.ts'
 
 /** Everything a replica starts from: the same for all codecs of a seed. */
 export interface Checkpoint {
@@ -39,17 +40,6 @@ export interface Contribution {
   readonly mark: Float32Array
 }
 
-/** The values of `ranges`, one after another. */
-export function pick(all: Float32Array, ranges: readonly ParameterRange[]): Float32Array {
-  const values = new Float32Array(ranges.reduce((sum, { size }) => sum + size, 0))
-  let at = 0
-  for (const { offset, size } of ranges) {
-    values.set(all.subarray(offset, offset + size), at)
-    at += size
-  }
-  return values
-}
-
 export function startReplica(
   engine: Engine,
   { parameters, optimiser }: Checkpoint,
@@ -58,7 +48,7 @@ export function startReplica(
   engine.setParameters(parameters)
   engine.setOptimiserState(optimiser)
   const tracks = cut.map((ranges) => {
-    const base = pick(parameters, ranges)
+    const base = gathered(parameters, ranges).slice()
     return { ranges, base, residual: new Float32Array(base.length), tokens: 0 }
   })
   return { engine, tracks }
@@ -91,9 +81,6 @@ export async function adopt(
   mark: Float32Array,
 ): Promise<void> {
   const local = await engine.getParameters(track.ranges)
-  for (let i = 0; i < local.length; i++) {
-    local[i] = (weights[i] as number) + ((local[i] as number) - (mark[i] as number)) // all have this length
-  }
-  engine.setParameters(local, track.ranges)
+  engine.setParameters(carriedOver(weights, local, mark), track.ranges)
   track.base = weights.slice()
 }
