@@ -22,7 +22,8 @@ import { Utilisation } from './utilisation.ts'
 
 const CONFIG = PRESETS.nano
 const PARTS = fragments(CONFIG, 2)
-const run = fakeRun({ config: { ...defaultRunConfig('nano'), innerSteps: 8, fragments: 2 } })
+let tables = 0
+let run = fakeRun({ config: { ...defaultRunConfig('nano'), innerSteps: 8, fragments: 2 } })
 type Values = Float32Array<ArrayBuffer>
 
 let engine: SteadyEngine
@@ -76,6 +77,7 @@ class SomeText extends CorpusCache {
 /** A replica, and global weights of two fragments that a test moves on. */
 async function table() {
   await forgetReplicas(null)
+  run = { ...run, id: `run-${++tables}0000` } // what the one before still writes is not this one's
   const coordinator = new FakeCoordinator()
   coordinator.chunk = 1_000_000
   const options = { fetch: coordinator.fetch, store: new BlobStore(new MemoryFolder()) }

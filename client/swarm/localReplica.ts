@@ -29,7 +29,9 @@ export class LocalReplica {
   readonly #run: RunView
   readonly #weights: GlobalWeights
   readonly #ranges: readonly (readonly ParameterRange[])[]
+  /** As the engine last told: while one is being asked for, `#reading` waits for it. */
   readonly #residual: Values
+  #reading: Promise<void> = Promise.resolve()
   /** The lease whose end the parameters go on from; null when they are the global weights, or nothing yet. */
   #origin: Origin | null = null
   /** Of each fragment, the global weights that the engine's base holds. */
@@ -47,9 +49,9 @@ export class LocalReplica {
   static async open(engine: SteadyEngine, run: RunView, weights: GlobalWeights): Promise<LocalReplica> {
     const replica = new LocalReplica(engine, run, weights)
     const kept = await loadReplica(run.id, run.parameters)
-    if (kept === null) return replica
-    await engine.setOptimiserState(kept.optimiser)
-    if (kept.residual.length === run.parameters) replica.#residual.set(kept.residual)
+    if (kept?.residual.length === run.parameters) replica.#residual.set(kept.residual)
+    await engine.setResidual(replica.#residual)
+    if (kept !== null) await engine.setOptimiserState(kept.optimiser)
     return replica
   }
 
@@ -85,12 +87,11 @@ export class LocalReplica {
   /** The bytes of the lease's contribution; from here on the parameters are its end. */
   async contribution({ id, round, fragment, codec, errorFeedback }: Lease): Promise<Uint8Array<ArrayBuffer>> {
     const ranges = this.#rangesOf(fragment)
+    await this.#reading
     const before = gathered(this.#residual, ranges).slice()
-    const request = { codec, fragment: ranges, residual: before, decay: errorFeedback } // copied on its way
-    const { bytes, residual } = await this.engine.contribution(request)
-    scatter(residual, ranges, this.#residual)
+    const bytes = await this.engine.contribution({ codec, fragment: ranges, decay: errorFeedback })
     this.#origin = { lease: id, round, outcome: null, residualBefore: before, fragment }
-    this.#keep(round + 1)
+    this.#reading = this.#readAndKeep(ranges, round + 1)
     return bytes
   }
 
@@ -99,12 +100,27 @@ export class LocalReplica {
     const origin = this.#origin
     if (origin?.lease !== lease) return
     origin.outcome = result
-    if (result === 'rejected') scatter(origin.residualBefore, this.#rangesOf(origin.fragment), this.#residual)
+    if (result !== 'rejected') return
+    const ranges = this.#rangesOf(origin.fragment)
+    this.#reading = this.#reading
+      .then(() => this.engine.setResidual(origin.residualBefore, ranges))
+      .then(() => scatter(origin.residualBefore, ranges, this.#residual))
+      .catch(() => undefined) // the engine is no more, and whoever asks it next hears why
   }
 
   /** The parameters are of no use: the next lease begins at the global weights. */
   drop(): void {
     this.#origin = null
+  }
+
+  /** While the bytes travel: nobody waits for it but the next contribution. */
+  async #readAndKeep(ranges: readonly ParameterRange[], round: number): Promise<void> {
+    try {
+      scatter(await this.engine.getResidual(ranges), ranges, this.#residual)
+    } catch {
+      return // the engine is no more, and whoever asks it next hears why
+    }
+    this.#keep(round)
   }
 
   async #fetch(

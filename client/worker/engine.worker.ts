@@ -4,23 +4,19 @@
  * from whatever call is waiting or comes next (the engine listens to the device).
  */
 import { expose, type ProxyMarked, type Remote, releaseProxy, transfer } from 'comlink'
-import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
-import { CodecError } from '../../shared/codec/errors.ts'
-import { encodeWithFeedback } from '../../shared/codec/feedback.ts'
-import { pseudoGradient } from '../../shared/diloco/outer.ts'
 import { carriedOver } from '../../shared/diloco/overlap.ts'
-import {
-  type Backend,
-  type Engine,
-  EngineError,
-  type GenerateOptions,
-  type OptimiserState,
-  type Snapshot,
-  type TrainJob,
-  type TrainProgress,
+import type {
+  Backend,
+  Engine,
+  GenerateOptions,
+  OptimiserState,
+  Snapshot,
+  TrainJob,
+  TrainProgress,
 } from '../../shared/engine/engine.ts'
+import type { ContributionRequest } from '../../shared/engine/exchange.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
-import { gathered, type ParameterRange, scatter } from '../../shared/model/layout.ts'
+import { type ParameterRange, scatter } from '../../shared/model/layout.ts'
 import './engineErrors.ts'
 import { openEngine } from './openEngine.ts'
 
@@ -28,8 +24,6 @@ let loaded: Engine | null = null
 type Values = Float32Array<ArrayBuffer>
 /** What the coming pseudo-gradient is taken against: the global weights. */
 let base: Values = new Float32Array()
-/** The parameters at which the last contribution was made. */
-let mark: Values = new Float32Array()
 
 function engine(): Engine {
   if (loaded === null) throw new Error('internal: the Worker was used before load()')
@@ -43,28 +37,27 @@ const service = {
   },
   setParameters(values: Values, fragment?: readonly ParameterRange[]) {
     engine().setParameters(values, fragment)
-    if (fragment === undefined) base = mark = values
+    if (fragment === undefined) base = values
   },
   /** What the coming pseudo-gradient is taken against, when that is not the parameters last set whole. */
   setBase(values: Values) {
     base = values
   },
-  setMark(values: Values) {
-    mark = values
+  setResidual: (values: Values, fragment?: readonly ParameterRange[]) =>
+    engine().setResidual(values, fragment),
+  async getResidual(fragment?: readonly ParameterRange[]) {
+    const values = await engine().getResidual(fragment)
+    return transfer(values, [values.buffer])
   },
   /** Encoded here so that the page stays smooth. */
-  async contribution({ codec, fragment, residual, decay }: ContributionRequest): Promise<Contribution> {
-    const local = await engine().getParameters()
-    const delta = pseudoGradient(gathered(base, fragment), gathered(local, fragment))
-    const bytes = finite(() => encodeWithFeedback(CODECS[codec], delta, residual, decay))
-    mark = local
-    return transfer({ bytes, residual }, [bytes.buffer, residual.buffer])
+  async contribution(request: Omit<ContributionRequest, 'base'>) {
+    const bytes = await engine().contribution({ ...request, base })
+    return transfer(bytes, [bytes.buffer])
   },
-  async carryOver(values: Values, fragment: readonly ParameterRange[]) {
+  async carryOver(values: Values, fragment: readonly ParameterRange[], mark: Values) {
     const local = await engine().getParameters(fragment)
-    const moved = carriedOver(values, local, gathered(mark, fragment))
+    const moved = carriedOver(values, local, mark)
     engine().setParameters(moved, fragment)
-    base = base.slice() // it may be the mark
     scatter(values, fragment, base)
     return transfer(moved, [moved.buffer])
   },
@@ -110,30 +103,6 @@ const service = {
   evaluate: (sequences: Uint16Array) => engine().evaluate(sequences),
   generate: (prompt: readonly number[], options: GenerateOptions) => engine().generate(prompt, options),
   dispose: () => engine().dispose(),
-}
-
-/** What a contribution is made from. */
-export interface ContributionRequest {
-  readonly codec: CodecName
-  readonly fragment: readonly ParameterRange[]
-  /** Of the fragment, as in shared/codec/feedback.ts. */
-  readonly residual: Values
-  readonly decay: number
-}
-
-export interface Contribution {
-  readonly bytes: Uint8Array<ArrayBuffer>
-  /** What the bytes do not carry. */
-  readonly residual: Values
-}
-
-function finite<T>(encode: () => T): T {
-  try {
-    return encode()
-  } catch (error) {
-    if (!(error instanceof CodecError)) throw error
-    throw new EngineError('engine/not-finite', `The pseudo-gradient cannot be sent: ${error.message}`)
-  }
 }
 
 /** What the page hears of a job. */

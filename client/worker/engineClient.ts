@@ -11,38 +11,36 @@ import {
   type OptimiserState,
   type TrainListener,
 } from '../../shared/engine/engine.ts'
+import type { ContributionRequest as FromBase } from '../../shared/engine/exchange.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import type { ParameterRange } from '../../shared/model/layout.ts'
-import type { Contribution, ContributionRequest, EngineService, JobListener } from './engine.worker.ts'
+import type { EngineService, JobListener } from './engine.worker.ts'
 import './engineErrors.ts'
 
 const DEFAULT_SNAPSHOT_SECONDS = 10
 
 export type Values = Float32Array<ArrayBuffer>
-export type { Contribution, ContributionRequest }
+/** Its base is what was set last. */
+export type ContributionRequest = Omit<FromBase, 'base'>
 
 /** An Engine in a Worker. Arrays handed over are copied, arrays handed back are moved out of the Worker. */
 export interface RemoteEngine extends Engine {
-  /** A whole model is also the base and the mark. */
+  /** A whole model is also the base. */
   setParameters(values: Values, fragment?: readonly ParameterRange[]): Promise<void>
   /** What the coming pseudo-gradient is taken against, when that is not the parameters last set whole. */
   setBase(values: Values): Promise<void>
-  /** The parameters at which the last contribution was made. */
-  setMark(values: Values): Promise<void>
   setOptimiserState(state: OptimiserState): Promise<void>
   pause(): Promise<void>
   resume(): Promise<void>
   stop(): Promise<void>
+  setResidual(values: Values, fragment?: readonly ParameterRange[]): Promise<void>
+  /** The fragment's encoded pseudo-gradient against the base. @throws EngineError `engine/not-finite` */
+  contribution(request: ContributionRequest): Promise<Uint8Array<ArrayBuffer>>
   /**
-   * The fragment's encoded pseudo-gradient against the base, and what it does not carry. The parameters are the mark from
-   * now on. @throws EngineError `engine/not-finite`
+   * Between two jobs: the fragment's new global weights, and on top of them what was trained since `mark`, the fragment's
+   * parameters where the last contribution was made. They are its base from now on. Answers the fragment's parameters.
    */
-  contribution(request: ContributionRequest): Promise<Contribution>
-  /**
-   * Between two jobs: the fragment's new global weights, and on top of them what was trained since the mark. They are
-   * its base from now on. Answers the fragment's parameters.
-   */
-  carryOver(values: Values, fragment: readonly ParameterRange[]): Promise<Values>
+  carryOver(values: Values, fragment: readonly ParameterRange[], mark: Values): Promise<Values>
   /** Ends the Worker at once; waiting calls reject. The same as `terminate`. */
   dispose(): void
   terminate(): void
@@ -140,9 +138,10 @@ function remoteEngine(
     train: (job, listener = {}) =>
       during(service.train(job, proxy(heard(listener)), snapshotSeconds(listener))),
     setBase: (values) => during(service.setBase(values)),
-    setMark: (values) => during(service.setMark(values)),
+    setResidual: (values, fragment) => during(service.setResidual(values, fragment)),
+    getResidual: (fragment) => during(service.getResidual(fragment)),
     contribution: (request) => during(service.contribution(request)),
-    carryOver: (values, fragment) => during(service.carryOver(values, fragment)),
+    carryOver: (values, fragment, mark) => during(service.carryOver(values, fragment, mark)),
     pause: () => during(service.pause()),
     resume: () => during(service.resume()),
     stop: () => during(service.stop()),

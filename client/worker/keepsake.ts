@@ -1,12 +1,15 @@
 /**
- * What the page keeps of a replica, enough to make it again in a new Worker: its parameters and moments as last
- * set or seen, what its pseudo-gradient is taken against, and where its last contribution was made. At most twenty
- * bytes a parameter: arrays are not copied, and several may be one.
+ * What the page keeps of a replica, enough to make it again in a new Worker: its parameters, moments and residual as last
+ * set or seen, what its pseudo-gradient is taken against, and where its last contribution was made. At most 24 bytes
+ * a parameter: arrays are not copied, and several may be one.
  */
+import { CODECS } from '../../shared/codec/codec.ts'
+import { leaveResidual } from '../../shared/codec/feedback.ts'
+import { pseudoGradient } from '../../shared/diloco/outer.ts'
 import type { OptimiserState } from '../../shared/engine/engine.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
-import { type ParameterRange, parameterCount, scatter } from '../../shared/model/layout.ts'
-import type { RemoteEngine, Values } from './engineClient.ts'
+import { gathered, type ParameterRange, parameterCount, scatter } from '../../shared/model/layout.ts'
+import type { ContributionRequest, RemoteEngine, Values } from './engineClient.ts'
 
 export class Keepsake {
   readonly #config: ModelConfig
@@ -15,6 +18,9 @@ export class Keepsake {
   #base: Values | null = null
   #mark: Values | null = null
   #optimiser: OptimiserState | null = null
+  #residual: Values | null = null
+  /** The contribution made since the residual was last seen. */
+  #unseen: Unseen | null = null
 
   constructor(config: ModelConfig) {
     this.#config = config
@@ -34,13 +40,22 @@ export class Keepsake {
     this.#base = values
   }
 
-  setMark(values: Values): void {
-    this.#mark = values
+  setResidual(values: Values, fragment?: readonly ParameterRange[]): void {
+    if (fragment === undefined) this.#residual = values
+    else this.#residual = withFragment(this.#residual, values, fragment, this.#config)
+    if (fragment === undefined || sameRanges(fragment, this.#unseen?.request.fragment)) this.#unseen = null
   }
 
   /** The mark is where the parameters are. */
-  markHere(): void {
+  contributed(request: ContributionRequest, bytes: Uint8Array): void {
+    this.#see()
     this.#mark = this.#parameters
+    if (this.#base && this.#mark) this.#unseen = { request, bytes, base: this.#base, mark: this.#mark }
+  }
+
+  /** Zeros in a fresh engine. */
+  markOf(fragment: readonly ParameterRange[]): Values {
+    return gathered(this.#mark ?? new Float32Array(parameterCount(this.#config)), fragment)
   }
 
   carryOver(global: Values, moved: Values, fragment: readonly ParameterRange[]): void {
@@ -58,14 +73,38 @@ export class Keepsake {
     this.#optimiser = optimiser
   }
 
+  /** Makes the residual again from what its contribution was made from. */
+  #see(): void {
+    if (this.#unseen === null) return
+    const { request, bytes, base, mark } = this.#unseen
+    const { codec, fragment, decay } = request
+    const delta = pseudoGradient(gathered(base, fragment), gathered(mark, fragment))
+    const before = this.#residual ?? new Float32Array(parameterCount(this.#config))
+    const part = gathered(before, fragment).slice()
+    leaveResidual(CODECS[codec], delta, part, decay, bytes)
+    this.setResidual(part, fragment)
+  }
+
   /** @throws what the engine throws */
   async restore(engine: RemoteEngine): Promise<void> {
     if (this.#parameters !== null) await engine.setParameters(this.#parameters)
     if (this.#base !== null) await engine.setBase(this.#base)
-    if (this.#mark !== null) await engine.setMark(this.#mark)
+    this.#see()
+    if (this.#residual !== null) await engine.setResidual(this.#residual)
     if (this.#optimiser !== null) await engine.setOptimiserState(this.#optimiser)
   }
 }
+
+interface Unseen {
+  readonly request: ContributionRequest
+  readonly bytes: Uint8Array
+  /** As they were then. */
+  readonly base: Values
+  readonly mark: Values
+}
+
+const sameRanges = (a: readonly ParameterRange[], b: readonly ParameterRange[] | undefined) =>
+  JSON.stringify(a) === JSON.stringify(b)
 
 /** A new array: the old one may be the base. */
 function withFragment(

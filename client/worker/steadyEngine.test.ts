@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import { bytesToFloats, floatsToBytes } from '../../shared/codec/floats.ts'
 import { TINY } from '../../shared/engine/contract.ts'
 import {
   type Backend,
@@ -20,7 +21,8 @@ const JOB: TrainJob = {
   totalSteps: 200,
   peakLearningRate: 0.01,
 }
-const REQUEST = { codec: 'f16', fragment: [], residual: new Float32Array(), decay: 1 } as const
+const REQUEST = { codec: 'f32', fragment: [{ offset: 0, size: 1 }], decay: 1 } as const
+const sentBy = (bytes: Uint8Array) => bytesToFloats(bytes)[0]
 const lossOf = (step: number) => new EngineError('engine/device-lost', `lost at step ${step}`)
 
 /** The batch is of two; what does not divide it is not asked for. */
@@ -46,7 +48,7 @@ function world(...fates: Fate[]) {
     calls.push(`start ${backend}`)
     if (fate !== 'lives' && 'at' in fate && fate.at === 'start')
       throw new EngineError('engine/backend-missing', `${backend} does not start`)
-    let [parameters, base, mark] = [new Float32Array(1), new Float32Array(), new Float32Array()]
+    let [parameters, base, residual] = [new Float32Array(1), new Float32Array(), new Float32Array(1)]
     let state: OptimiserState = {
       firstMoment: new Float32Array(1),
       secondMoment: new Float32Array(1),
@@ -128,16 +130,20 @@ function world(...fates: Fate[]) {
         stopped = false
         return Promise.race([rejection, steps(job, listener)])
       },
-      setMark: (values) =>
-        answer(`setMark ${values.length === 1 ? values[0] : values.length}`, () => {
-          mark = values.slice()
+      setResidual: (values) =>
+        answer(`setResidual ${values[0]}`, () => {
+          residual = values.slice()
         }),
-      contribution: ({ residual }) =>
+      getResidual: () => answer('getResidual', () => residual.slice()),
+      // What a codec would that carries whole hundreds.
+      contribution: () =>
         answer('contribution', () => {
-          mark = parameters.slice()
-          return { bytes: new Uint8Array([(base[0] ?? 0) - (parameters[0] ?? 0)]), residual }
+          const wanted = (base[0] ?? 0) - (parameters[0] ?? 0) + (residual[0] ?? 0)
+          const sent = 100 * Math.trunc(wanted / 100)
+          residual = Float32Array.of(wanted - sent)
+          return floatsToBytes(Float32Array.of(sent))
         }),
-      carryOver: (values) =>
+      carryOver: (values, _fragment, mark) =>
         answer('carryOver', () => {
           base = values.slice()
           parameters = Float32Array.of((values[0] ?? 0) + (parameters[0] ?? 0) - (mark[0] ?? 0))
@@ -212,7 +218,6 @@ describe('a loss in mid-job', () => {
       'start webgpu',
       `setParameters ${7 + 0 + 102 + 206 + 312}`,
       'setBase 7',
-      'setMark 7',
       'setOptimiserState 4',
       'train 2 from 104',
       'getParameters',
@@ -238,13 +243,7 @@ describe('a loss in mid-job', () => {
       updates: 0,
     })
     expect(await engine.train(JOB)).toEqual(DONE)
-    expect(calls.slice(4, 9)).toEqual([
-      'start webgpu',
-      'setParameters 7',
-      'setBase 7',
-      'setMark 7',
-      'setOptimiserState 0',
-    ])
+    expect(calls.slice(4, 8)).toEqual(['start webgpu', 'setParameters 7', 'setBase 7', 'setOptimiserState 0'])
     expect(await engine.getParameters()).toEqual(Float32Array.of(AFTER_JOB))
   })
 
@@ -312,7 +311,7 @@ test('S9: new global weights that the engine dies over are carried over once by 
   expect(await engine.carryOver(Float32Array.of(50), [{ offset: 0, size: 1 }])).toEqual(
     Float32Array.of(50 + local - 109),
   )
-  expect((await engine.contribution(REQUEST)).bytes).toEqual(new Uint8Array([(109 - local) & 255]))
+  expect(sentBy(await engine.contribution(REQUEST))).toBe(100 * Math.trunc((109 - local - 2) / 100))
 })
 
 test('S3: a contribution asked for after the job is answered by the next Worker', async () => {
@@ -321,17 +320,26 @@ test('S3: a contribution asked for after the job is answered by the next Worker'
   const short = { ...JOB, steps: 2, sequences: JOB.sequences.subarray(0, 2 * PER_STEP) }
   await engine.train(short)
   calls.length = 0
-  const { bytes } = await engine.contribution(REQUEST)
-  expect(bytes).toEqual(new Uint8Array([256 - 102])) // 7 − (7 + 102), as a byte
+  expect(sentBy(await engine.contribution(REQUEST))).toBe(-100) // of 7 − (7 + 102)
   expect(calls).toEqual([
     'contribution',
     'start webgpu',
     `setParameters ${7 + 102}`,
     'setBase 7',
-    'setMark 7',
     'setOptimiserState 2',
     'contribution',
   ])
+})
+
+test('S3: the residual that nobody has read yet is made again from the contribution', async () => {
+  const { ready, engines, events, calls } = world()
+  const engine = await ready()
+  await engine.train({ ...JOB, steps: 2, sequences: JOB.sequences.subarray(0, 2 * PER_STEP) })
+  await engine.contribution(REQUEST) // carries −100 of −102
+  engines[0]?.die(lossOf(0))
+  await vi.waitUntil(() => events.length === 2)
+  expect(calls).toContain('setResidual -2')
+  expect((await engine.getResidual())[0]).toBe(-2)
 })
 
 test('S1: a loss while idle is made good without being asked', async () => {
@@ -339,14 +347,7 @@ test('S1: a loss while idle is made good without being asked', async () => {
   await ready()
   engines[0]?.die(lossOf(0))
   await turns(4)
-  expect(calls).toEqual([
-    'start webgpu',
-    'setParameters 7',
-    'start webgpu',
-    'setParameters 7',
-    'setBase 7',
-    'setMark 7',
-  ])
+  expect(calls).toEqual(['start webgpu', 'setParameters 7', 'start webgpu', 'setParameters 7', 'setBase 7'])
   expect(events.at(-1)).toEqual({ kind: 'restarted', backend: 'webgpu', step: null })
 })
 
@@ -368,7 +369,6 @@ describe('a button pressed while it restarts', () => {
       'start webgpu',
       `setParameters ${7 + 102}`,
       'setBase 7',
-      'setMark 7',
       'setOptimiserState 2',
       'pause',
       'train 4 from 102',

@@ -16,13 +16,7 @@ import {
 import type { ModelConfig } from '../../shared/model/config.ts'
 import type { ParameterRange } from '../../shared/model/layout.ts'
 import { backoff, wait } from '../swarm/patience.ts'
-import {
-  type Contribution,
-  type ContributionRequest,
-  type RemoteEngine,
-  startEngine,
-  type Values,
-} from './engineClient.ts'
+import { type ContributionRequest, type RemoteEngine, startEngine, type Values } from './engineClient.ts'
 import { Keepsake } from './keepsake.ts'
 import { merged, NOTHING_DONE, restOf } from './restOfJob.ts'
 
@@ -144,10 +138,17 @@ export class SteadyEngine implements RemoteEngine {
     this.#kept.setBase(copy)
   }
 
-  async setMark(values: Values): Promise<void> {
+  async setResidual(values: Values, fragment?: readonly ParameterRange[]): Promise<void> {
     const copy = values.slice()
-    await this.#on((engine) => engine.setMark(copy))
-    this.#kept.setMark(copy)
+    await this.#on((engine) => engine.setResidual(copy, fragment))
+    this.#kept.setResidual(copy, fragment)
+  }
+
+  /** What is read is kept: until then a lost engine's residual is made again from what its contribution was made from. */
+  async getResidual(fragment?: readonly ParameterRange[]): Promise<Values> {
+    const values = await this.#on((engine) => engine.getResidual(fragment))
+    this.#kept.setResidual(values.slice(), fragment)
+    return values
   }
 
   async setOptimiserState({ firstMoment, secondMoment, updates }: OptimiserState): Promise<void> {
@@ -190,15 +191,20 @@ export class SteadyEngine implements RemoteEngine {
     return this.#on((engine) => engine.generate(prompt, options))
   }
 
-  async contribution(request: ContributionRequest): Promise<Contribution> {
-    const made = await this.#on((engine) => engine.contribution(request))
-    this.#kept.markHere()
-    return made
+  /** The parameters are the mark from now on. */
+  async contribution(request: ContributionRequest): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = await this.#on((engine) => engine.contribution(request))
+    this.#kept.contributed(request, bytes)
+    return bytes
   }
 
-  /** Between two jobs only. */
-  async carryOver(values: Values, fragment: readonly ParameterRange[]): Promise<Values> {
-    const moved = await this.#on((engine) => engine.carryOver(values, fragment))
+  /** Between two jobs only. `mark`: default where the last contribution was made, or the parameters set whole since. */
+  async carryOver(
+    values: Values,
+    fragment: readonly ParameterRange[],
+    mark: Values = this.#kept.markOf(fragment),
+  ): Promise<Values> {
+    const moved = await this.#on((engine) => engine.carryOver(values, fragment, mark))
     this.#kept.carryOver(values, moved, fragment)
     return moved
   }

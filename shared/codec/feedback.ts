@@ -15,6 +15,24 @@ export function encodeWithFeedback(
   residual: Float32Array,
   decay: number,
 ): Uint8Array<ArrayBuffer> {
+  const wanted = withResidual(values, residual, decay)
+  const bytes = codec.encode(wanted)
+  subtractDecoded(codec, wanted, bytes, residual)
+  return bytes
+}
+
+/** For bytes that were made elsewhere from the same values: leaves in `residual` what encodeWithFeedback would have. */
+export function leaveResidual(
+  codec: Codec,
+  values: Float32Array,
+  residual: Float32Array,
+  decay: number,
+  bytes: Uint8Array,
+): void {
+  subtractDecoded(codec, withResidual(values, residual, decay), bytes, residual)
+}
+
+function withResidual(values: Float32Array, residual: Float32Array, decay: number): Float32Array {
   if (residual.length !== values.length) {
     throw new RangeError(`${residual.length} residuals for ${values.length} values.`)
   }
@@ -22,9 +40,7 @@ export function encodeWithFeedback(
   for (let i = 0; i < wanted.length; i++) {
     wanted[i] = (values[i] as number) + decay * (residual[i] as number) // all have this length
   }
-  const bytes = codec.encode(wanted)
-  subtractDecoded(codec, wanted, bytes, residual)
-  return bytes
+  return wanted
 }
 
 /** residual = wanted − decoded */

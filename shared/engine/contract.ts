@@ -5,6 +5,7 @@
  * 2e-5 leaves room for those and none for a wrong formula, which is off by 1e-2 or more.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CODEC_NAMES, CODECS } from '../codec/codec.ts'
 import type { ModelConfig } from '../model/config.ts'
 import { initialParameters } from '../model/initial.ts'
 import { fragments, type ParameterRange, parameterCount } from '../model/layout.ts'
@@ -77,6 +78,10 @@ const BY_HAND_PARAMETERS = Float32Array.of(
 
 const minus = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Array.from(a, (value, i) => value - (b[i] as number))
+
+const inRange = (all: Float32Array, { offset, size }: ParameterRange) => all.subarray(offset, offset + size)
+
+const largest = (values: Float32Array) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
 
 function expectClose(got: Float32Array, wanted: readonly number[], digits: number): void {
   expect(got).toHaveLength(wanted.length)
@@ -371,6 +376,57 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
       await expect(engine.train(tinyJob(2))).rejects.toMatchObject(bad)
       await engine.resume()
       await running
+    })
+
+    describe.each(CODEC_NAMES)('a contribution by %s', (codec) => {
+      const { byteLength, decode, encode } = CODECS[codec]
+      const fragment = [{ offset: 5, size: 700 }, ...(fragments(TINY, 2)[1] ?? [])]
+      const pick = (all: Float32Array) => Float32Array.from(fragment.flatMap((r) => [...inRange(all, r)]))
+
+      test('is base − parameters + residual, and the rest of it is the residual', async () => {
+        await reset()
+        const uniform = randomFrom('residual')
+        const residual = tinyParameters().map(() => (uniform() - 0.5) / 1_000)
+        await engine.setResidual(residual)
+        await engine.train(tinyJob(3))
+        const local = pick(await engine.getParameters())
+        const base = pick(tinyParameters())
+        const before = pick(residual)
+        const delta = base.map((value, i) => value - (local[i] as number))
+        const wanted = delta.map((value, i) => value + (before[i] as number))
+        const request = { codec, fragment, base: tinyParameters(), decay: 1 }
+        const bytes = await engine.contribution(request)
+        expect(bytes).toHaveLength(byteLength(wanted.length))
+        const sent = decode(bytes, wanted.length)
+        // To the step that the codec on the host takes, or where that is a close call the next one.
+        const step = { f32: 0, f16: 0, sparse: 0, int8: 1 / 127, int4: 1 / 7 }[codec] * largest(wanted)
+        const host = decode(encode(wanted), wanted.length)
+        const apart = sent.map((value, i) => Math.abs(value - (host[i] as number)))
+        expect(largest(apart)).toBeLessThanOrEqual(1.01 * step)
+        expect(apart.filter((by) => by > 0).length).toBeLessThan(0.002 * wanted.length)
+        const left = await engine.getResidual(fragment)
+        const error = left.map((value, i) => value - ((wanted[i] as number) - (sent[i] as number)))
+        expect(largest(error)).toBeLessThan(1e-6 * largest(wanted))
+        const outside = await engine.getResidual()
+        expect(outside.subarray(0, 5)).toEqual(residual.subarray(0, 5))
+
+        // With nothing trained in between and half of the residual, from the next contribution.
+        const again = await engine.contribution({ ...request, decay: 0.5 })
+        const next = delta.map((value, i) => value + (left[i] as number) / 2)
+        const others = encode(next)
+        const differ = again.filter((byte, i) => byte !== others[i]).length
+        expect(differ).toBeLessThan(0.01 * others.length)
+      })
+
+      test('with a number that cannot be sent is refused', async () => {
+        await reset()
+        await engine.setResidual(tinyParameters().fill(Number.POSITIVE_INFINITY, 800, 801))
+        const whole = [{ offset: 0, size: parameterCount(TINY) }]
+        const request = { codec, fragment: whole, base: tinyParameters(), decay: 1 }
+        await expect(engine.contribution(request)).rejects.toMatchObject({ code: 'engine/not-finite' })
+        await engine.setResidual(new Float32Array(parameterCount(TINY)))
+        expect(await engine.contribution(request)).toEqual(encode(new Float32Array(parameterCount(TINY))))
+      })
     })
 
     test('says so when the loss is no number', async () => {

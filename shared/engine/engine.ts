@@ -5,6 +5,7 @@
  */
 import type { ModelConfig } from '../model/config.ts'
 import type { ParameterRange } from '../model/layout.ts'
+import type { Exchange } from './exchange.ts'
 
 export const BACKENDS = ['webgpu', 'wasm', 'webgl'] as const
 export type Backend = (typeof BACKENDS)[number]
@@ -89,7 +90,7 @@ export interface GenerateOptions {
   readonly seed: string
 }
 
-export interface Engine {
+export interface Engine extends Exchange {
   readonly backend: Backend
   readonly config: ModelConfig
   /** Resolves with the reason when the engine can do no more work, a lost device first of all; never rejects. */

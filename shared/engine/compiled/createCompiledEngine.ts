@@ -11,6 +11,7 @@ import { runJob } from '../job.ts'
 import { makePace } from '../pace.ts'
 import type { Choices } from './choices.ts'
 import { type OpenDevice, openDevice } from './device.ts'
+import { deviceExchange } from './exchange.ts'
 import type { CompileProgress } from './executor.ts'
 import { evaluate, generate } from './infer.ts'
 import { makePlans } from './plans.ts'
@@ -54,6 +55,7 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
   const [count, whole] = [parameterCount(config), wholeOf(config)]
   const pace = makePace()
   void open.lost.then(pace.stop)
+  const exchange = deviceExchange(replica)
   let training = false
   return {
     backend: 'webgpu',
@@ -74,6 +76,12 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
       writeOptimiser(replica, from)
     },
     getOptimiserState: () => open.guard(() => readOptimiser(replica)),
+    setResidual: exchange.setResidual,
+    getResidual: exchange.getResidual,
+    async contribution(request) {
+      if (training) throw badJob('a job is under way; its gradients are where the base would go')
+      return await exchange.contribution(request)
+    },
     async train(job, listener) {
       checkJob(job, config)
       if (training) throw badJob('a job is under way already; wait for it or stop it')
@@ -106,6 +114,7 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
       }),
     dispose() {
       pace.stop()
+      exchange.dispose()
       plans.dispose()
       disposeReplica(replica)
       open.release()

@@ -3,9 +3,10 @@
  * computes is in model.ts and the optimisers, a job's life in ../job.ts and ../pace.ts; here they meet the interface.
  */
 import type { ModelConfig } from '../../model/config.ts'
-import { type ParameterEntry, parameterLayout } from '../../model/layout.ts'
+import { type ParameterEntry, type ParameterRange, parameterLayout } from '../../model/layout.ts'
 import { badJob, checkJob, checkLength, checkRanges } from '../checks.ts'
 import type { Backend, Engine } from '../engine.ts'
+import { hostExchange } from '../exchange.ts'
 import { makePace } from '../pace.ts'
 import { openBackend, type WasmPaths } from './backend.ts'
 import { deviceAdamW } from './deviceAdamW.ts'
@@ -58,7 +59,13 @@ export async function createTfjsEngine(options: TfjsEngineOptions): Promise<Engi
   const pace = makePace()
   void open.lost.then(pace.stop)
   let training = false
+  const getParameters = (fragment: readonly ParameterRange[]) =>
+    open.guard(async () => {
+      checkRanges(fragment, optimiser.size)
+      return await optimiser.parameters(fragment)
+    })
   return {
+    ...hostExchange(config, getParameters),
     backend,
     config,
     ended: open.lost,
@@ -67,11 +74,7 @@ export async function createTfjsEngine(options: TfjsEngineOptions): Promise<Engi
       open.use()
       optimiser.setParameters(values, fragment)
     },
-    getParameters: (fragment = whole) =>
-      open.guard(async () => {
-        checkRanges(fragment, optimiser.size)
-        return await optimiser.parameters(fragment)
-      }),
+    getParameters: (fragment = whole) => getParameters(fragment),
     setOptimiserState(state) {
       checkLength('first moments', state.firstMoment.length, optimiser.size)
       checkLength('second moments', state.secondMoment.length, optimiser.size)
