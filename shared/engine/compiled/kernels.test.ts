@@ -21,7 +21,8 @@ import { type OpenDevice, openDevice } from './device.ts'
 import { MOST_GROUPS, THREADS } from './kernel.ts'
 import { attention, attentionBackwardKeys, attentionBackwardQueries } from './kernels/attention.ts'
 import { layerNorm, layerNormBackward } from './kernels/layerNorm.ts'
-import { matmul, type Order, type Product, partSize, sumSplits, type Tile } from './kernels/matmul.ts'
+import { matmul, type Order, type Product, partSize, type Tile } from './kernels/matmul.ts'
+import { sumOfParts } from './kernels/sumOfParts.ts'
 import { swiglu } from './kernels/swiglu.ts'
 import { makeList, scratch, tensor } from './plan.ts'
 import { runOnce } from './runOnce.ts'
@@ -231,7 +232,11 @@ async function expectSplit(product: Product, tile: Tile): Promise<void> {
   const parts = scratch('parts', splits * count * partSize(product))
   const list = makeList()
   list.run('product', matmul(product, tile), of.a, of.b, parts)
-  list.run('sum', sumSplits(product), parts, of.c)
+  const [each, stride] = [partSize(product), batch?.strides.c ?? 0]
+  const places = Array.from({ length: count }, (_, at) => {
+    return { width: m * n, from: at * each, stride: count * each, parts: splits, to: at * stride }
+  })
+  list.run('sum', sumOfParts(places), parts, of.c)
   const got = await runOnce(open, list, valuesOf(given, of), { c: of.c })
   for (let at = 0; at < count; at++) {
     const part = ({ values }: Matrix, stride: number, rows: number, columns: number) =>

@@ -101,6 +101,18 @@ describe.each(Object.entries(shapes))('the plan of %s', (_name, shape) => {
   })
 })
 
+// Products split along their depth are the ones that small micro-batches of small models have.
+test.each(PRESET_NAMES)('at most 30 dispatches a layer of %s, whatever the micro-batch', (preset) => {
+  const state = makeState({ ...PRESETS[preset], layers: 1 })
+  for (const sequences of [1, 2, 3, 4, 8, 16, 32]) {
+    for (const choices of [gpuChoices(), cpuChoices()]) {
+      const { pass } = trainingPlan({ state, sequences, choices })
+      const dispatches = pass.filter(({ label }) => /^block 0\b/.test(label)).length
+      expect(dispatches, `${sequences} sequences`).toBeLessThanOrEqual(30)
+    }
+  }
+})
+
 test('memory shared over time is well below memory not shared, and recomputation saves more', () => {
   const roof = { flops: 1, bandwidth: 1 }
   const memoryOf = (name: string) => summarise(trainingPlan(shapes[name] as StepShape), roof).memory

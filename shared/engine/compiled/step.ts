@@ -14,11 +14,12 @@ import {
 } from './kernels/attention.ts'
 import { crossEntropy, type LogitsShape, partialSums } from './kernels/crossEntropy.ts'
 import { gatherRows, scatterRows } from './kernels/embedding.ts'
-import { gainGradient, headGainGradient, sumGains } from './kernels/gains.ts'
+import { gainGradient, headGainGradient } from './kernels/gains.ts'
 import { type HeadShape, headNorm, headNormBackward } from './kernels/headNorm.ts'
 import { layerNorm, layerNormBackward } from './kernels/layerNorm.ts'
-import { matmul, type Order, type Product, partSize, sumSplits } from './kernels/matmul.ts'
+import { matmul, type Order, type Product, partSize } from './kernels/matmul.ts'
 import { pickRow } from './kernels/pickRow.ts'
+import { type Parts, sumOfParts } from './kernels/sumOfParts.ts'
 import { swiglu, swigluBackward } from './kernels/swiglu.ts'
 import { adamW, endOfSums, SUM_PARTS, sumLosses, sumParts, sumSquares } from './kernels/update.ts'
 import {
@@ -338,17 +339,15 @@ function lossAndGradient(m: Model, list: List, x: Tensor, dx: Tensor, ids: Tenso
   const { N, d, V } = m
   const final = normalise(m, list, 'final norm', x, 'model.norm')
   const [losses, dHidden] = [scratch('losses', N), scratch('gradient of final norm', N * d)]
+  const embedding = 'model.embed_tokens'
   for (const chunk of chunksOf(m)) {
     const { rows } = chunk
     const { logits, found } = logitsOf(m, list, final.y, chunk) // [rows, V]
     list.run('loss', crossEntropy(chunk, true), ids, found, logits, losses, view(m.state.numbers))
     const [hidden, slope] = [rowsOf(final.y, chunk, d), rowsOf(dHidden, chunk, d)]
-    const embedding = 'model.embed_tokens'
-    addWeightGradient(m, list.run, 'gradient of logits’ weights', { m: V, n: d, rows }, [
-      logits,
-      hidden,
-      m.gradient(embedding),
-    ])
+    const sums = makeSums(m, [{ m: V, n: d, rows, to: 0 }])
+    sums.product(list.run, 'gradient of logits’ weights', 0, [logits, hidden, m.gradient(embedding)])
+    sums.add(list.run, 'gradient of logits’ weights', m.gradient(embedding))
     list.run(
       'gradient of final states',
       m.product('NN', rows, d, V, 'set'),
@@ -367,17 +366,10 @@ function lossAndGradient(m: Model, list: List, x: Tensor, dx: Tensor, ids: Tenso
     final.stats,
     dx,
   )
-  const partial = scratch('strips of gains', STRIPS * d)
-  list.run(
-    'gain of final norm',
-    gainGradient({ rows: N, strips: STRIPS }, d),
-    dHidden,
-    x,
-    final.stats,
-    partial,
-  )
-  const place = { width: d, from: 0, parts: STRIPS, to: 0 }
-  list.run('gain of final norm', sumGains([place]), partial, m.gradient('model.norm'))
+  const label = 'gain of final norm'
+  const sums = makeSums(m, [], [{ width: d, parts: STRIPS, to: 0 }])
+  list.run(label, gainGradient({ rows: N, strips: STRIPS }, d), dHidden, x, final.stats, sums.strips(0))
+  sums.add(list.run, label, m.gradient('model.norm'))
 }
 
 interface WeightGradient {
@@ -386,26 +378,71 @@ interface WeightGradient {
   readonly n: number
   readonly rows: number
   readonly batch?: Product['batch']
+  /** Offset among the gradients that are added up together. */
+  readonly to: number
 }
 
-/** Adds xᵀ·dy to the gradient of weights; split along the rows where that makes too few workgroups. */
-function addWeightGradient(
-  { choices }: Model,
-  run: List['run'],
-  label: string,
-  { m, n, rows: k, batch }: WeightGradient,
-  [x, dy, gradient]: readonly [Tensor | View, Tensor | View, View],
-): void {
-  const whole: Product = { order: 'TN', m, n, k, batch, result: 'add' }
-  const splits = choices.splits(whole)
-  if (splits === 1) {
-    run(label, matmul(whole, choices.tile(whole)), x, dy, gradient)
-    return
+/** A gain's strips; or a head's, whose strips are all the heads'. */
+type Gain = Pick<Parts, 'width' | 'parts' | 'to'>
+
+/**
+ * Gradients of weights and gains, some of which are made in parts first: products where they make too few workgroups
+ * along the rows, and gains always. One kernel adds them all up, if there are any.
+ */
+function makeSums({ choices }: Model, weights: readonly WeightGradient[], gains: readonly Gain[] = []) {
+  let size = 0
+  const places: Parts[] = []
+  const room = (elements: number) => {
+    const from = size
+    size += aligned(elements)
+    return from
   }
-  const split: Product = { ...whole, result: 'set', splits }
-  const parts = scratch('parts of a gradient', splits * (batch?.count ?? 1) * partSize(split))
-  run(label, matmul(split, choices.tile(split)), x, dy, parts)
-  run(label, sumSplits(split), parts, gradient)
+  const strips = gains.map(({ width, parts, to }) => {
+    const from = room(width * parts)
+    places.push({ width, from, stride: width, parts, to })
+    return { from, size: width * parts }
+  })
+  const products = weights.map(({ m, n, rows: k, batch, to }) => {
+    const whole: Product = { order: 'TN', m, n, k, batch, result: 'add' }
+    const splits = choices.splits(whole)
+    if (splits === 1) return { product: whole, place: null }
+    const product: Product = { ...whole, result: 'set', splits }
+    const count = batch?.count ?? 1
+    const each = partSize(product)
+    const place = { size: splits * count * each, from: room(splits * count * each) }
+    for (let at = 0; at < count; at++) {
+      const [from, offset] = [place.from + at * each, to + at * (batch?.strides.c ?? 0)]
+      places.push({ width: m * n, from, stride: count * each, parts: splits, to: offset })
+    }
+    return { product, place }
+  })
+  const partial = scratch('parts of gradients', size)
+  return {
+    /** Where gain number `index` has its strips; of two that follow one another, both. */
+    strips(index: number, count = 1): View {
+      const [first, last] = [strips[index], strips[index + count - 1]]
+      if (first === undefined || last === undefined) throw new Error(`internal: no gain ${index}`)
+      return view(partial, first.from, last.from + last.size - first.from)
+    },
+    /** Adds xᵀ·dy to the gradient, or makes it in parts. */
+    product(
+      run: List['run'],
+      label: string,
+      index: number,
+      of: readonly [Tensor | View, Tensor | View, View],
+    ) {
+      const made = products[index]
+      if (made === undefined) throw new Error(`internal: no product ${index}`)
+      const { product, place } = made
+      const [x, dy, gradient] = of
+      const to = place === null ? gradient : view(partial, place.from, place.size)
+      run(label, matmul(product, choices.tile(product)), x, dy, to)
+    },
+    /** `gradients`: those from the first to the last. */
+    add(run: List['run'], label: string, gradients: View) {
+      if (places.length > 0) run(label, sumOfParts(places), partial, gradients)
+    },
+  }
 }
 
 /** `dx`, the gradient of the block's output, becomes that of its input, in place. */
@@ -415,21 +452,39 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
   const run: List['run'] = (label, ...rest) => list.run(`block ${layer} backward: ${label}`, ...rest)
   const part = (of: Tensor, plane: number, planes = 1) => planesOf(of, plane, planes, planeD, N * d)
   const strips = { rows: N, strips: STRIPS }
-  const partial = scratch('strips of gains', 4 * STRIPS * d) // post norm, queries, keys, input norm
-  const stripsOf = (index: number, count = 1) => view(partial, index * STRIPS * d, count * STRIPS * d)
+  const [square, wide] = [aligned(d * d), aligned(d * h)]
+  const first = state.placeOf(named('input_layernorm'))
+  const to = (name: string) => state.placeOf(named(name)).offset - first.offset
+  const [DOWN, GATE_UP, OUTPUT, PROJECTIONS] = [0, 1, 2, 3]
+  const [POST_NORM, HEAD_NORMS, INPUT_NORM] = [0, 1, 3]
+  const sums = makeSums(
+    m,
+    [
+      { m: h, n: d, rows: N, to: to('mlp.down_proj') },
+      {
+        ...{ m: d, n: h, rows: N, to: to('mlp.gate_proj') },
+        batch: { count: 2, strides: { a: 0, b: planeH, c: wide } },
+      },
+      { m: d, n: d, rows: N, to: to('self_attn.o_proj') },
+      {
+        ...{ m: d, n: d, rows: N, to: to('self_attn.q_proj') },
+        batch: { count: 3, strides: { a: 0, b: planeD, c: square } },
+      },
+    ],
+    [
+      { width: d, parts: STRIPS, to: to('post_attention_layernorm') },
+      { width: D, parts: STRIPS * H, to: to('self_attn.q_norm') },
+      { width: D, parts: STRIPS * H, to: to('self_attn.k_norm') },
+      { width: d, parts: STRIPS, to: 0 },
+    ],
+  )
 
   const dMixed = scratch('gradient of mixed', N * h)
   run('down', m.product('NT', N, h, d, 'set'), dx, m.weight(named('mlp.down_proj')), dMixed)
-  addWeightGradient(m, run, 'weights of down', { m: h, n: d, rows: N }, [
-    s.mixed,
-    dx,
-    m.gradient(named('mlp.down_proj')),
-  ])
+  sums.product(run, 'weights of down', DOWN, [s.mixed, dx, m.gradient(named('mlp.down_proj'))])
   const dGateUp = scratch('gradient of gate, up', 2 * planeH)
   run('SwiGLU', swigluBackward(N * h, planeH), dMixed, s.gateUp, dGateUp)
-  const wide = aligned(d * h)
-  const gateUpWeights = { count: 2, strides: { a: 0, b: planeH, c: wide } }
-  addWeightGradient(m, run, 'weights of gate, up', { m: d, n: h, rows: N, batch: gateUpWeights }, [
+  sums.product(run, 'weights of gate, up', GATE_UP, [
     s.post.y,
     dGateUp,
     m.gradient(named('mlp.gate_proj'), 2),
@@ -444,11 +499,11 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
   )
   const postGain = m.weight(named('post_attention_layernorm'))
   run('post norm', layerNormBackward(m.rowsOf, true), dPost, s.middle, postGain, s.post.stats, dx)
-  run('gain of post norm', gainGradient(strips, d), dPost, s.middle, s.post.stats, stripsOf(0))
+  run('gain of post norm', gainGradient(strips, d), dPost, s.middle, s.post.stats, sums.strips(POST_NORM))
 
   const dMerged = scratch('gradient of merged', N * d)
   run('attention output', m.product('NT', N, d, d, 'set'), dx, m.weight(named('self_attn.o_proj')), dMerged)
-  addWeightGradient(m, run, 'weights of attention output', { m: d, n: d, rows: N }, [
+  sums.product(run, 'weights of attention output', OUTPUT, [
     s.merged,
     dx,
     m.gradient(named('self_attn.o_proj')),
@@ -482,11 +537,9 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
   run(
     'gains of head norm',
     headGainGradient(strips, m.heads),
-    ...[dTurned, raw, state.cosines, state.sines, s.headStats, stripsOf(1, 2)],
+    ...[dTurned, raw, state.cosines, state.sines, s.headStats, sums.strips(HEAD_NORMS, 2)],
   )
-  const square = aligned(d * d)
-  const projections = { count: 3, strides: { a: 0, b: planeD, c: square } }
-  addWeightGradient(m, run, 'weights of queries, keys, values', { m: d, n: d, rows: N, batch: projections }, [
+  sums.product(run, 'weights of queries, keys, values', PROJECTIONS, [
     s.input.y,
     dRaw,
     m.gradient(named('self_attn.q_proj'), 3),
@@ -501,19 +554,10 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
   )
   const inputGain = m.weight(named('input_layernorm'))
   run('input norm', layerNormBackward(m.rowsOf, true), dInput, s.x, inputGain, s.input.stats, dx)
-  run('gain of input norm', gainGradient(strips, d), dInput, s.x, s.input.stats, stripsOf(3))
+  run('gain of input norm', gainGradient(strips, d), dInput, s.x, s.input.stats, sums.strips(INPUT_NORM))
 
-  const first = state.placeOf(named('input_layernorm'))
-  const to = (name: string) => state.placeOf(named(name)).offset - first.offset
   const last = state.placeOf(named('post_attention_layernorm'))
-  const places = [
-    { width: d, from: 0, parts: STRIPS, to: to('post_attention_layernorm') },
-    { width: D, from: STRIPS * d, parts: STRIPS * H, to: to('self_attn.q_norm') },
-    { width: D, from: 2 * STRIPS * d, parts: STRIPS * H, to: to('self_attn.k_norm') },
-    { width: d, from: 3 * STRIPS * d, parts: STRIPS, to: 0 },
-  ]
-  const gradients = at(state.gradients, first, last.offset + last.size - first.offset)
-  run('gains', sumGains(places), partial, gradients)
+  sums.add(run, 'gradients', at(state.gradients, first, last.offset + last.size - first.offset))
 }
 
 /** Loss, norm, clipping, AdamW: once for a step, whatever the number of micro-batches. */

@@ -1,6 +1,6 @@
 /**
  * Gradients of the gains: sums over all rows, column by column. Each thread sums one column of one strip of rows into
- * `partial`; after a block all strips of all its gains are added up by one kernel, always in the same order.
+ * `partial`; sumOfParts.ts adds the strips up.
  */
 import { elementwise, type Kernel } from '../kernel.ts'
 import type { HeadShape } from './headNorm.ts'
@@ -70,40 +70,5 @@ export function headGainGradient({ strips }: Pick<Strips, 'strips'>, shape: Head
     sum += dy * (raw[row + j] - stat.x) * stat.y;`,
   )}
   partial[i] = sum;`,
-  })
-}
-
-/** Where one gain's parts lie in a block's partial sums, and where their sum goes. */
-export interface GainPlace {
-  /** Elements of the gain. */
-  readonly width: number
-  /** Parts to each element: at from + i·width + j. */
-  readonly from: number
-  readonly parts: number
-  /** Offset in `gradients`. */
-  readonly to: number
-}
-
-/** Adds every gain's parts to its gradient. */
-export function sumGains(places: readonly GainPlace[]): Kernel {
-  const count = places.reduce((sum, { width }) => sum + width, 0)
-  let before = 0
-  const cases = places.map(({ width, from, parts, to }) => {
-    const first = before
-    before += width
-    return /* wgsl */ `
-  if (i >= ${first}u && i < ${before}u) {
-    let j = i - ${first}u;
-    var sum = 0.0;
-    for (var part = 0u; part < ${parts}u; part++) { sum += partial[${from}u + part * ${width}u + j]; }
-    gradients[${to}u + j] += sum;
-  }`
-  })
-  return elementwise({
-    kind: 'gain gradient',
-    buffers: { partial: 'read f32', gradients: 'update f32' },
-    count,
-    flops: places.reduce((sum, { width, parts }) => sum + width * parts, 0),
-    body: cases.join(''),
   })
 }

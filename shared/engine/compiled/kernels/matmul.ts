@@ -9,7 +9,7 @@
  *
  * Sizes are not in the text but beside it, because these shaders are long: a model needs a dozen products and few shaders.
  */
-import { elementwise, type Kernel, kernel, lanesOf, repeat } from '../kernel.ts'
+import { type Kernel, kernel, repeat } from '../kernel.ts'
 
 /** How A and B are stored: `T` is the transpose of what the product wants. NN: [m, k]·[k, n]; NT: B is [n, k]; TN: A is [k, m]. */
 export type Order = 'NN' | 'NT' | 'TN'
@@ -34,7 +34,7 @@ export interface Product {
   readonly result: 'set' | 'add' | 'residual'
   /**
    * Parts of k that are multiplied by themselves, for more workgroups where C is small and k is long: C is then all the
-   * parts' products, [splits, batch, m, n], for sumSplits to add up. Default: 1.
+   * parts' products, [splits, batch, m, n], for sumOfParts to add up. Default: 1.
    */
   readonly splits?: number
 }
@@ -103,25 +103,6 @@ ${stores(text)}`,
 
 /** Elements from one product to the next where k is split. */
 export const partSize = ({ m, n }: Pick<Product, 'm' | 'n'>) => Math.ceil((m * n) / 4) * 4
-
-/** parts: [splits, batch, m, n] as matmul leaves them; adds their sums to C, always in the same order. */
-export function sumSplits({ m, n, batch, splits = 1 }: Product): Kernel {
-  const count = batch?.count ?? 1
-  const lanes = lanesOf(m * n)
-  const [each, part] = [(m * n) / lanes.width, partSize({ m, n }) / lanes.width]
-  return elementwise({
-    kind: 'sum of splits',
-    buffers: { parts: `read ${lanes.type}`, c: `update ${lanes.type}` },
-    count: count * each,
-    flops: splits * count * m * n,
-    body: /* wgsl */ `
-  let batch = i / ${each}u;
-  let at = i % ${each}u;
-  var sum = parts[batch * ${part}u + at];
-  for (var split = 1u; split < ${splits}u; split++) { sum += parts[(split * ${count}u + batch) * ${part}u + at]; }
-  c[batch * ${(batch?.strides.c ?? 0) / lanes.width}u + at] += sum;`,
-  })
-}
 
 interface Text {
   readonly product: Product
