@@ -556,7 +556,7 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
   run('input norm', layerNormBackward(m.rowsOf, true), dInput, s.x, inputGain, s.input.stats, dx)
   run('gain of input norm', gainGradient(strips, d), dInput, s.x, s.input.stats, sums.strips(INPUT_NORM))
 
-  const last = state.placeOf(named('post_attention_layernorm'))
+  const last = state.placeOf(named('mlp.down_proj'))
   sums.add(run, 'gradients', at(state.gradients, first, last.offset + last.size - first.offset))
 }
 
