@@ -10,9 +10,12 @@ import { createCompiledEngine } from './createCompiledEngine.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { compile } from './executor.ts'
 import { swiglu } from './kernels/swiglu.ts'
-import { makeList, tensor } from './plan.ts'
+import { type Call, makeList, tensor } from './plan.ts'
 import { selfTest } from './selfTest.ts'
+import { makeState } from './state.ts'
+import { trainingPlan } from './step.ts'
 import { choose } from './tune.ts'
+import { readTuned } from './tuned.ts'
 
 const dawn = await installDawn()
 
@@ -103,16 +106,65 @@ else {
 
   test('the tile of large products is the fastest whose numbers are right; small models measure none', async () => {
     const large = { order: 'NN', m: 512, n: 1_024, k: 64, result: 'set' } as const
-    const best = (await choose(open, PRESETS.nano)).tile(large)
+    const best = (await choose(open, PRESETS.nano)).choices.tile(large)
     expect(CANDIDATES.software).toContainEqual(best)
-    expect((await choose(open, PRESETS.nano)).tile(large)).toBe(best)
+    expect((await choose(open, PRESETS.nano)).choices.tile(large)).toBe(best)
     // Of the candidates, only that of 16 × 16 has a fourth vector in its rows.
     const faulty = changing(open, 'c0_3 = fma', 'c0_3 = 1.0 + fma')
-    expect((await choose(faulty, PRESETS.nano)).tile(large)).toMatchObject({ columns: 8 })
+    expect((await choose(faulty, PRESETS.nano)).choices.tile(large)).toMatchObject({ columns: 8 })
     const buffers = countBuffers(open.device)
     await choose(open, TINY)
     expect(buffers.made()).toBe(0)
     buffers.stop()
+  })
+
+  // Another object for the same device: nothing is known of it yet.
+  const visit = () => changing(open, '', '')
+
+  test('a measurement is told, and saves the next visit its own; what is damaged or foreign does not', async () => {
+    const heard: string[] = []
+    const onTuned = (text: string) => void heard.push(text)
+    const first = await choose(visit(), PRESETS.nano, { onTuned })
+    const tuned = heard[0] ?? ''
+    expect(heard).toHaveLength(1)
+    const buffers = countBuffers(open.device)
+    const second = await choose(visit(), PRESETS.nano, { tuned, onTuned })
+    expect(buffers.made()).toBe(0)
+    expect(second.speed).toEqual(first.speed)
+    expect(heard).toHaveLength(1)
+    buffers.stop()
+    const written = JSON.parse(tuned)
+    const tile = { ...written.tile, rows: 64 }
+    const bad = [
+      'no JSON',
+      tuned.slice(0, -1),
+      JSON.stringify({ ...written, version: 0 }),
+      JSON.stringify({ ...written, device: 'another' }),
+      JSON.stringify({ ...written, tile }),
+      JSON.stringify({ ...written, speed: { flops: -1, bandwidth: 1 } }),
+      JSON.stringify({ ...written, more: 1 }),
+      tuned.padEnd(10_000),
+    ]
+    expect(readTuned(tuned, open)).toEqual({ tile: written.tile, speed: written.speed })
+    for (const text of bad) expect(readTuned(text, open), text.slice(0, 200)).toBeNull()
+    await choose(visit(), PRESETS.nano, { tuned: 'no JSON', onTuned })
+    expect(heard).toHaveLength(2)
+  })
+
+  test('dispatches split to the last workgroup give the same bits', async () => {
+    const whole = await createCompiledEngine({ config: TINY })
+    const wanted = await afterSteps(whole, 2)
+    whole.dispose()
+    const dispatched = countDispatches()
+    const split = await createCompiledEngine({ config: TINY, longestSeconds: 1e-9 })
+    const before = dispatched()
+    expect(await afterSteps(split, 2)).toEqual(wanted)
+    const plan = trainingPlan({ state: makeState(TINY), sequences: 2, choices: cpuChoices() })
+    const groups = (calls: readonly Call[]) =>
+      calls.reduce((sum, { kernel }) => sum + kernel.groups.reduce((a, b) => a * b), 0)
+    // Two steps of two passes and an update.
+    expect(dispatched() - before).toBe(2 * (2 * groups(plan.pass) + groups(plan.update)))
+    split.dispose()
   })
 
   test('work that no binding holds is refused before it is compiled', async () => {
@@ -156,6 +208,17 @@ function changing(open: OpenDevice, text: string, by: string): OpenDevice {
     },
   })
   return { ...open, device, pipelines: new Map() }
+}
+
+function countDispatches(): () => number {
+  const { prototype } = GPUComputePassEncoder
+  const { dispatchWorkgroups } = prototype
+  let count = 0
+  prototype.dispatchWorkgroups = function (...size) {
+    count++
+    return dispatchWorkgroups.apply(this, size)
+  }
+  return () => count
 }
 
 function countBuffers(device: GPUDevice) {

@@ -11,9 +11,9 @@ import { runJob } from '../job.ts'
 import { makePace } from '../pace.ts'
 import type { Choices } from './choices.ts'
 import { type OpenDevice, openDevice } from './device.ts'
-import type { CompileProgress } from './executor.ts'
 import { evaluate, generate } from './infer.ts'
-import { makePlans } from './plans.ts'
+import { UNMEASURED } from './longDispatches.ts'
+import { makePlans, type PlanOptions } from './plans.ts'
 import {
   disposeReplica,
   makeReplica,
@@ -26,16 +26,12 @@ import {
 } from './replica.ts'
 import { checkDevice } from './selfTest.ts'
 import { stepperOf } from './train.ts'
-import { choose } from './tune.ts'
+import { type Chosen, choose, type Memento } from './tune.ts'
 
-export interface CompiledEngineOptions {
+export interface CompiledEngineOptions extends PlanOptions, Memento {
   readonly config: ModelConfig
-  /** Makes each block's states again in the backward pass: a third more work, and less memory. Default: when large. */
-  readonly recomputes?: boolean
   /** Instead of what is best on this device. */
   readonly choices?: Choices
-  /** Hears of shaders compiled, out of those a plan needs. */
-  readonly progress?: (progress: CompileProgress) => void
 }
 
 /**
@@ -113,8 +109,11 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
   }
 }
 
-async function prepare(open: OpenDevice, { config, choices }: CompiledEngineOptions): Promise<Replica> {
-  const chosen = choices ?? (await choose(open, config))
-  await checkDevice(open, chosen)
-  return makeReplica(config, open, chosen)
+async function prepare(open: OpenDevice, options: CompiledEngineOptions): Promise<Replica> {
+  const { config, choices: given } = options
+  const { choices, speed }: Chosen = given
+    ? { choices: given, speed: UNMEASURED }
+    : await choose(open, config, options)
+  await checkDevice(open, choices)
+  return makeReplica(config, open, choices, speed)
 }

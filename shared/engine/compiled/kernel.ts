@@ -25,6 +25,10 @@ export interface Kernel {
   readonly constants: readonly number[]
   /** Floating-point operations, those at the edges of tiles not counted. */
   readonly flops: number
+  /** Of the whole's work: below 1 for a part. */
+  readonly share: number
+  /** A box of its workgroups alone, which compute the same as in the whole; `first` is the corner. */
+  part(first: Groups, groups: Groups): Kernel
 }
 
 export interface KernelText {
@@ -50,29 +54,52 @@ export const MOST_GROUPS = 65_535
 export const THREADS = 64
 
 export function kernel(text: KernelText): Kernel {
-  const { kind, buffers, threads, groups, constants = {}, head = '', body, flops = 0 } = text
-  const parts = Object.entries(buffers).map(([name, spec]) => {
-    const [access = '', type = ''] = spec.split(' ')
-    return { name, access: access as Access, type } // written in this folder only, and every pipeline is compiled in tests
-  })
+  const { kind, buffers, groups, constants = {}, flops = 0 } = text
+  const access = Object.values(buffers).map((spec) => accessOf(spec))
   const most = Math.max(...groups)
   if (most > MOST_GROUPS) throw tooLarge(`${kind} takes ${most} workgroups, and a GPU has ${MOST_GROUPS}`)
-  const code = /* wgsl */ `${parts.map(declaration).join('\n')}
-${sizesText(Object.keys(constants), parts.length)}
+  const [code, values] = [codeOf(text), Object.values(constants)]
+  const count = ([x, y, z]: Groups) => x * y * z
+  return {
+    ...{ kind, code, access, groups, flops },
+    constants: values,
+    share: 1,
+    part(first, box) {
+      const share = count(box) / count(groups)
+      const partial = { kind, access, groups: box, share, flops: share * flops, part: refusePart }
+      return { ...partial, code: codeOf(text, true), constants: [...values, ...first] }
+    },
+  }
+}
+
+const refusePart = () => {
+  throw new Error('internal: a part of a part of a kernel')
+}
+
+// Written in this folder only, and every pipeline is compiled in tests.
+const accessOf = (spec: string) => spec.split(' ')[0] as Access
+
+/** In a part, workgroups count from a corner that is given beside the text. */
+function codeOf({ buffers, threads, constants = {}, head = '', body }: KernelText, isPart = false): string {
+  const bindings = Object.entries(buffers)
+  const names = [...Object.keys(constants), ...(isPart ? ['fromX', 'fromY', 'fromZ'] : [])]
+  const corner = isPart ? ' + vec3<u32>(sizes.fromX, sizes.fromY, sizes.fromZ)' : ''
+  return /* wgsl */ `${bindings.map(declaration).join('\n')}
+${sizesText(names, bindings.length)}
 ${head}
 @compute @workgroup_size(${threads[0]}, ${threads[1]})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn main(@builtin(workgroup_id) dispatched: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+  let group = dispatched${corner};
 ${body}
 }`
-  const access = parts.map((part) => part.access)
-  return { kind, code, access, groups, constants: Object.values(constants), flops }
 }
 
 /** What only a smaller micro-batch cures. */
 export const tooLarge = (what: string) =>
   new EngineError('engine/bad-job', `${what}. Compute fewer sequences at once.`)
 
-function declaration({ name, access, type }: { name: string; access: Access; type: string }, at: number) {
+function declaration([name, spec]: readonly [string, string], at: number) {
+  const [access, type] = [accessOf(spec), spec.split(' ')[1]]
   const place = `@group(0) @binding(${at})`
   if (access === 'uniform') return `${place} var<uniform> ${name}: ${type};`
   return `${place} var<storage, ${access === 'read' ? 'read' : 'read_write'}> ${name}: array<${type}>;`

@@ -133,5 +133,6 @@ export function keptTensors(plan: Plan): Set<Tensor> {
 /** Bytes that a call must move if it reads and writes everything once: what a roofline counts. */
 export function bytesMoved({ kernel, views }: Call): number {
   const times: Record<Access, number> = { read: 1, write: 1, update: 2, uniform: 0 }
-  return views.reduce((sum, { size }, i) => sum + 4 * size * times[kernel.access[i] as Access], 0) // as many as views
+  const bytes = ({ size }: View, i: number) => 4 * size * times[kernel.access[i] as Access] // as many as views
+  return kernel.share * views.reduce((sum, view, i) => sum + bytes(view, i), 0)
 }
