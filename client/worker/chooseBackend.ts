@@ -10,6 +10,7 @@ import type { BackendChoice } from '../swarm/view.ts'
 import { type Adapter, type Adapters, findAdapters } from './adapters.ts'
 import { budgetOf, type DeviceMemory, type Fit, fitsOf, leastBytes } from './fit.ts'
 import { type BackendSpeed, measureBackend } from './measureBackend.ts'
+import { safeStorage } from './tuning.ts'
 
 export interface ChooseOptions {
   /** Sequences in one inner step of the run. */
@@ -141,14 +142,5 @@ function browserWorld(): ChoiceWorld {
     memory: { gib: deviceMemory },
     userAgent,
     storage: safeStorage(),
-  }
-}
-
-/** Reading the property throws where cookies are blocked. */
-function safeStorage(): Storage | null {
-  try {
-    return localStorage
-  } catch {
-    return null
   }
 }

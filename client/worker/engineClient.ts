@@ -15,6 +15,7 @@ import type { ModelConfig } from '../../shared/model/config.ts'
 import type { ParameterRange } from '../../shared/model/layout.ts'
 import type { Contribution, ContributionRequest, EngineService, JobListener } from './engine.worker.ts'
 import './engineErrors.ts'
+import { keepTuning, recallTuning } from './tuning.ts'
 
 const DEFAULT_SNAPSHOT_SECONDS = 10
 
@@ -71,7 +72,8 @@ export async function startEngine(
   signal?.addEventListener('abort', abort, { once: true })
   const service = wrap<EngineService>(worker)
   try {
-    await life.during(service.load(backend, config))
+    const measured = await life.during(service.load(backend, config, recallTuning()))
+    if (measured !== null) keepTuning(measured)
   } catch (error) {
     abort()
     signal?.throwIfAborted()
