@@ -5,13 +5,14 @@ import { parameterCount } from '../../model/layout.ts'
 import { randomSequences, TINY, tinyParameters } from '../contract.ts'
 import type { Engine, TrainJob } from '../engine.ts'
 import { installDawn, NO_DAWN } from '../tfjs/dawn.ts'
+import { changing } from './changing.ts'
 import { CANDIDATES, type Choices, cpuChoices, gpuChoices } from './choices.ts'
 import { createCompiledEngine } from './createCompiledEngine.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { compile } from './executor.ts'
 import { swiglu } from './kernels/swiglu.ts'
 import { type Call, makeList, tensor } from './plan.ts'
-import { selfTest } from './selfTest.ts'
+import { selfTest, trusted } from './selfTest.ts'
 import { makeState } from './state.ts'
 import { trainingPlan } from './step.ts'
 import { choose } from './tune.ts'
@@ -63,18 +64,32 @@ else {
     again.dispose()
   })
 
-  test('makes no buffer from one reading to the next, and dispose frees all', async () => {
+  test('dispose frees all buffers', async () => {
     const buffers = countBuffers(open.device)
     const engine = await createCompiledEngine({ config: TINY })
     await afterSteps(engine, 1)
-    const made: number[] = []
-    await engine.train(job(6), { progress: () => void made.push(buffers.made()) })
-    expect(new Set(made).size).toBe(1)
     expect(buffers.alive()).toBeGreaterThan(0)
     engine.dispose()
     await new Promise((resolve) => setTimeout(resolve)) // plans are freed in a turn of their own
     expect(buffers.alive()).toBe(0)
     buffers.stop()
+  })
+
+  // Pipelines, bind groups and buffers are made before the first step; the meter's buffer is mapped for progress alone.
+  test('a step makes nothing on the device, reads nothing back, and is submitted a few times', async () => {
+    const engine = await createCompiledEngine({ config: TINY })
+    await afterSteps(engine, 1)
+    const calls = countCalls(open.device)
+    let readings = 0
+    await engine.train(job(12), { progress: () => void readings++ })
+    const { createCommandEncoder = 0, submit = 0, mapAsync = 0, ...others } = calls.stop()
+    engine.dispose()
+    expect(others).toEqual({})
+    expect(mapAsync).toBe(readings)
+    expect(readings).toBeLessThan(12)
+    // Each step: clearing, two micro-batches, the update; each reading a copy.
+    expect(submit).toBe(4 * 12 + readings)
+    expect(createCommandEncoder).toBe(submit)
   })
 
   test('shaders compile all at once, and progress tells of each', async () => {
@@ -94,9 +109,32 @@ else {
     await selfTest(open, SHARED)
   })
 
+  test('the self-test passes with subgroups, and with states rounded to f16', async ({ skip }) => {
+    if (!open.features.subgroups) skip('This driver has no subgroups.')
+    await selfTest(open, { ...SHARED, subgroups: true })
+    await selfTest(open, { ...cpuChoices(), states: 'rounded' })
+  })
+
+  test('a feature that computes wrongly is left unused, and the device is used without it', async () => {
+    const faulty = changing(open, {
+      'return all;': 'return 1.01 * all;',
+      'quantizeToF16(': '1.1 * quantizeToF16(',
+    })
+    const wanted: Choices = { ...SHARED, subgroups: true, states: 'rounded' }
+    expect(await trusted(faulty, wanted)).toMatchObject({ subgroups: false, states: 'f32' })
+    const alright = changing(open, {})
+    expect(await trusted(alright, wanted)).toMatchObject({ subgroups: true, states: 'rounded' })
+  })
+
+  test('f16 is refused in words where there is none', async ({ skip }) => {
+    if (open.features.f16) skip('This driver has f16.')
+    const refused = { code: 'engine/backend-missing', message: expect.stringContaining('Ask for f32') }
+    await expect(createCompiledEngine({ config: TINY, precision: 'f16' })).rejects.toMatchObject(refused)
+  })
+
   // What a driver with a wrong exp, or with a lost barrier, would do.
   test('a device that computes something else is refused, with what it computes wrongly', async () => {
-    const faulty = changing(open, 'let s = 1.0 / (1.0 + exp(', 'let s = 1.001 / (1.0 + exp(')
+    const faulty = changing(open, { 'let s = 1.0 / (1.0 + exp(': 'let s = 1.001 / (1.0 + exp(' })
     const refused = {
       code: 'engine/backend-missing',
       message: expect.stringMatching(/computes the gradient of model\..* wrongly/),
@@ -110,7 +148,7 @@ else {
     expect(CANDIDATES.software).toContainEqual(best)
     expect((await choose(open, PRESETS.nano)).choices.tile(large)).toBe(best)
     // Of the candidates, only that of 16 × 16 has a fourth vector in its rows.
-    const faulty = changing(open, 'c0_3 = fma', 'c0_3 = 1.0 + fma')
+    const faulty = changing(open, { 'c0_3 = fma': 'c0_3 = 1.0 + fma' })
     expect((await choose(faulty, PRESETS.nano)).choices.tile(large)).toMatchObject({ columns: 8 })
     const buffers = countBuffers(open.device)
     await choose(open, TINY)
@@ -119,7 +157,7 @@ else {
   })
 
   // Another object for the same device: nothing is known of it yet.
-  const visit = () => changing(open, '', '')
+  const visit = () => changing(open, {})
 
   test('a measurement is told, and saves the next visit its own; what is damaged or foreign does not', async () => {
     const heard: string[] = []
@@ -195,19 +233,35 @@ else {
   })
 }
 
-/** The device with `text` replaced in every shader. */
-function changing(open: OpenDevice, text: string, by: string): OpenDevice {
-  const device = new Proxy(open.device, {
-    get(target, name) {
-      if (name === 'createShaderModule') {
-        return (descriptor: GPUShaderModuleDescriptor) =>
-          target.createShaderModule({ ...descriptor, code: descriptor.code.replaceAll(text, by) })
-      }
-      const value: unknown = Reflect.get(target, name, target)
-      return typeof value === 'function' ? value.bind(target) : value
+/** Calls that make something on the device, submit work or map a buffer, by name, until `stop`. */
+function countCalls(device: GPUDevice) {
+  const counts: Record<string, number> = {}
+  const undo: (() => void)[] = []
+  const count = (host: object, name: string) => {
+    const own = Object.getOwnPropertyDescriptor(host, name)
+    const call: unknown = Reflect.get(host, name)
+    if (typeof call !== 'function') throw new Error(`internal: no method ${name}`)
+    Object.defineProperty(host, name, {
+      configurable: true,
+      value(this: unknown, ...given: unknown[]) {
+        counts[name] = (counts[name] ?? 0) + 1
+        return Reflect.apply(call, this, given)
+      },
+    })
+    undo.push(() => {
+      if (own) Object.defineProperty(host, name, own)
+      else Reflect.deleteProperty(host, name)
+    })
+  }
+  for (const name in device) if (name.startsWith('create')) count(device, name)
+  count(device.queue, 'submit')
+  count(GPUBuffer.prototype, 'mapAsync')
+  return {
+    stop() {
+      for (const each of undo) each()
+      return counts
     },
-  })
-  return { ...open, device, pipelines: new Map() }
+  }
 }
 
 function countDispatches(): () => number {

@@ -6,7 +6,7 @@
 import type { ModelConfig } from '../../model/config.ts'
 import { parameterCount } from '../../model/layout.ts'
 import { badJob, checkIds, checkJob, checkLength, checkRanges } from '../checks.ts'
-import type { Engine } from '../engine.ts'
+import { type Engine, EngineError } from '../engine.ts'
 import { runJob } from '../job.ts'
 import { makePace } from '../pace.ts'
 import type { Choices } from './choices.ts'
@@ -24,12 +24,17 @@ import {
   write,
   writeOptimiser,
 } from './replica.ts'
-import { checkDevice } from './selfTest.ts'
+import { trusted } from './selfTest.ts'
 import { stepperOf } from './train.ts'
 import { type Chosen, choose, type Memento } from './tune.ts'
 
 export interface CompiledEngineOptions extends PlanOptions, Memento {
   readonly config: ModelConfig
+  /**
+   * Of the states between kernels. Default: f16 where the device has it and computes rightly with it (selfTest.ts).
+   * Parameters, moments, gradients of parameters, statistics and losses are f32 in any case.
+   */
+  readonly precision?: 'f32' | 'f16'
   /** Instead of what is best on this device. */
   readonly choices?: Choices
 }
@@ -110,10 +115,26 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
 }
 
 async function prepare(open: OpenDevice, options: CompiledEngineOptions): Promise<Replica> {
-  const { config, choices: given } = options
-  const { choices, speed }: Chosen = given
-    ? { choices: given, speed: UNMEASURED }
-    : await choose(open, config, options)
-  await checkDevice(open, choices)
-  return makeReplica(config, open, choices, speed)
+  const { config, precision } = options
+  const { choices, speed } = await chosen(open, options)
+  const usable = await trusted(open, choices)
+  if (precision === 'f16' && usable.states !== 'f16')
+    throw new EngineError(
+      'engine/backend-missing',
+      'This GPU has no 16-bit floats, or computes wrongly with them. Ask for f32.',
+    )
+  return makeReplica(config, open, usable, speed)
+}
+
+async function chosen(open: OpenDevice, options: CompiledEngineOptions): Promise<Chosen> {
+  const { config, precision, choices: given } = options
+  if (given) return { choices: given, speed: UNMEASURED }
+  const { choices, speed } = await choose(open, config, options)
+  return { choices: { ...choices, ...featuresUsed(open, precision) }, speed }
+}
+
+/** A GPU that is a program on the CPU has no narrower memory to gain from, and its subgroups are four threads. */
+function featuresUsed({ software, features }: OpenDevice, precision: CompiledEngineOptions['precision']) {
+  const halves = features.f16 && (precision === 'f16' || (precision === undefined && !software))
+  return { states: halves ? 'f16' : 'f32', subgroups: features.subgroups && !software } as const
 }

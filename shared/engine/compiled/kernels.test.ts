@@ -17,11 +17,14 @@ import {
   sumProducts,
 } from '../referenceMatrix.ts'
 import { type Dawn, installDawn, NO_DAWN } from '../tfjs/dawn.ts'
+import { changing } from './changing.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { MOST_GROUPS, THREADS } from './kernel.ts'
 import { attention, attentionBackwardKeys, attentionBackwardQueries } from './kernels/attention.ts'
+import { pairsOf, partialSums } from './kernels/crossEntropy.ts'
 import { layerNorm, layerNormBackward } from './kernels/layerNorm.ts'
 import { matmul, type Order, type Product, partSize, type Tile } from './kernels/matmul.ts'
+import type { Sharing } from './kernels/rows.ts'
 import { sumOfParts } from './kernels/sumOfParts.ts'
 import { swiglu } from './kernels/swiglu.ts'
 import { makeList, scratch, tensor } from './plan.ts'
@@ -100,6 +103,41 @@ else {
     expect(distance(got.y.subarray(0, width), normed.y.values.subarray(0, width))).toBeLessThan(TOLERANCE)
     const wanted = dx.values.map((value, i) => value + (sum.values[i] ?? 0))
     expect(distance(got.dx, wanted)).toBeLessThan(2e-2)
+  })
+
+  // SwiftShader's have 4 threads; larger ones are made of shared memory here, in the same kernel.
+  test.each([4, 8, 16, 32, 64, 128])('rows summed in subgroups of %i threads', async (size) => {
+    const emulated = (name: string, pair: string) => `
+fn ${name}(value: f32, lane: u32) -> f32 {
+  workgroupBarrier();
+  threads_[lane] = value;
+  workgroupBarrier();
+  let first = lane / ${size}u * ${size}u;
+  var all = threads_[first];
+  for (var at = first + 1u; at < min(first + ${size}u, 32u); at++) { all = ${pair}; }
+  return all;
+}`
+    const sized = changing(open, {
+      'enable subgroups;': '',
+      ', @builtin(subgroup_size) size: u32': '',
+      'subgroupSize = size;': `subgroupSize = ${size}u;`,
+      'subgroupAdd(value)': 'addOf(value, lane)',
+      'subgroupMax(value)': 'mostOf(value, lane)',
+      'var<private> subgroupSize: u32;': `var<private> subgroupSize: u32;
+var<workgroup> threads_: array<f32, 32>;
+${emulated('addOf', 'all + threads_[at]')}
+${emulated('mostOf', 'max(all, threads_[at])')}`,
+    })
+    await expectRows(sized, { threadsPerRow: 32, subgroups: true })
+  })
+
+  test.each([
+    { threadsPerRow: 1 },
+    { threadsPerRow: 8 },
+    { threadsPerRow: 2, subgroups: true },
+    { threadsPerRow: 64, subgroups: true },
+  ])('rows shared by $threadsPerRow threads, by subgroups: $subgroups', async (sharing) => {
+    await expectRows(open, sharing)
   })
 
   // Scores of ±90: e to that power overflows f32 if the maximum is not taken out first.
@@ -181,6 +219,31 @@ else {
     const got = await runOnce(open, list, valuesOf(given, of), { y })
     expect(distance(got.y, normalise(given.x, given.gain).y.values)).toBeLessThan(TOLERANCE)
   })
+}
+
+/** The mean and the deviation of rows, and the largest logit and the sum of their powers. */
+async function expectRows(device: OpenDevice, sharing: Sharing): Promise<void> {
+  if (sharing.subgroups && !device.features.subgroups) throw new Error('This driver has no subgroups.')
+  const [rows, width] = [5, 332]
+  const given = { x: random(rows, width, 'x', (value) => 20 * value), gain: random(1, width, 'gain') }
+  const of = tensorsFor(given)
+  const chunk = { rows, firstRow: 0, columns: width, parts: 4, length: 1, ...sharing }
+  const [y, stats] = [tensor('y', rows * width), tensor('stats', 2 * rows)]
+  const found = tensor('found', 2 * rows * pairsOf(chunk))
+  const list = makeList()
+  list.run('norm', layerNorm({ rows, width, ...sharing }), of.x, of.gain, y, stats)
+  list.run('sums', partialSums(chunk), of.x, found)
+  const got = await runOnce(device, list, valuesOf(given, of), { y, found })
+  expect(distance(got.y, normalise(given.x, given.gain).y.values)).toBeLessThan(TOLERANCE)
+  for (let row = 0; row < rows; row++) {
+    const logits = given.x.values.subarray(row * width, (row + 1) * width)
+    const pairs = got.found.subarray(2 * row * pairsOf(chunk), 2 * (row + 1) * pairsOf(chunk))
+    let sum = 0 // Σ e^logit, in the pairs' own scales
+    for (let at = 0; at < pairs.length; at += 2)
+      sum += Math.exp(pairs[at] as number) * (pairs[at + 1] as number) // whole pairs
+    const wanted = logits.reduce((all, logit) => all + Math.exp(logit), 0)
+    expect(Math.abs(sum / wanted - 1)).toBeLessThan(TOLERANCE)
+  }
 }
 
 /** Compares a product with the reference's, in each matrix of a batch. */

@@ -177,7 +177,7 @@ test('two tensors that follow one another share a buffer; two in one call do not
   list.run('second', double(64), b, c)
   list.run('third', double(64), c, d)
   const { buffers, of } = place({ cleared: [], pass: list.calls, update: [] })
-  expect(buffers).toEqual([64, 64])
+  expect(buffers).toEqual([512, 512])
   expect([a, b, c, d].map((one) => of.get(one))).toEqual([0, 1, 0, 1])
 })
 

@@ -9,7 +9,7 @@ import type { Choices } from './choices.ts'
 import type { OpenDevice } from './device.ts'
 import { type Memory, makeReader, newBuffer, readParts } from './executor.ts'
 import { type Speed, UNMEASURED } from './longDispatches.ts'
-import type { Tensor } from './plan.ts'
+import { bytesIn, type Tensor } from './plan.ts'
 import { makeState, pieces, rotationTables, type State } from './state.ts'
 
 export interface Replica {
@@ -41,7 +41,7 @@ export function makeReplica(
     secondMoments,
     [cosines, sines, numbers, meter],
   ].flat()
-  const memory = new Map(tensors.map((tensor) => [tensor, newBuffer(open, tensor.size, tensor.name)]))
+  const memory = new Map(tensors.map((tensor) => [tensor, newBuffer(open, bytesIn(tensor), tensor.name)]))
   const reader = makeReader(open, meter.size)
   const replica = { config, open, choices, speed, state, memory, meter: reader, updates: 0 }
   const tables = rotationTables(config)

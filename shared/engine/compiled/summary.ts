@@ -1,6 +1,6 @@
 /** What a plan costs, before anything runs: kernel by kernel, and the time that the hardware's limits would allow. */
 import { type Speed, secondsOf } from './longDispatches.ts'
-import { bytesMoved, type Call, keptTensors, type Plan, place } from './plan.ts'
+import { bytesIn, bytesMoved, type Call, keptTensors, type Plan, place } from './plan.ts'
 
 export interface KindCost {
   readonly kind: string
@@ -67,8 +67,8 @@ function costOf(call: Call, roof: Speed): KindCost {
 
 export function memoryOf(plan: Plan): PlanMemory {
   const { buffers, of } = place(plan)
-  const kept = 4 * [...keptTensors(plan)].reduce((sum, { size }) => sum + size, 0)
-  const scratch = 4 * buffers.reduce((sum, size) => sum + size, 0)
-  const unshared = 4 * [...of.keys()].reduce((sum, { size }) => sum + size, 0)
+  const kept = [...keptTensors(plan)].reduce((sum, tensor) => sum + bytesIn(tensor), 0)
+  const scratch = buffers.reduce((sum, size) => sum + size, 0)
+  const unshared = [...of.keys()].reduce((sum, tensor) => sum + bytesIn(tensor), 0)
   return { kept, scratch, unshared, peak: kept + scratch }
 }

@@ -7,7 +7,7 @@
  * so that all of them read the same keys at the same time. In the texts, `r` counts a thread's own rows and `o` those
  * that it walks over.
  */
-import { elementwise, type Kernel, repeat } from '../kernel.ts'
+import { access, type Element, elementwise, type Kernel, repeat } from '../kernel.ts'
 
 export interface AttentionShape {
   /** B */
@@ -20,6 +20,8 @@ export interface AttentionShape {
   readonly rows: number
   /** Keys (or queries) taken at once: their scores share one maximum. */
   readonly atOnce: number
+  /** Of all but the sums and `along`. */
+  readonly element?: Element
 }
 
 /** A score that softmax makes zero, without the infinity that subtracts to no number. */
@@ -30,25 +32,29 @@ const vectors = ({ headDim }: AttentionShape) => Math.ceil(headDim / 4)
 
 /** Text that loads and stores rows of one head, in vectors of four where the width allows it. */
 function accessOf(shape: AttentionShape) {
-  const { headDim, heads } = shape
+  const { headDim, heads, element = 'f32' } = shape
   const whole = headDim % 4 === 0
+  const memory = access(element, whole ? 4 : 1)
   const left = (part: number) => Math.min(4, headDim - 4 * part)
   const load = (buffer: string, at: string, part: number) => {
-    if (whole) return `${buffer}[${at} + ${part}u]`
-    const elements = [0, 1, 2, 3].map((e) => (e < left(part) ? `${buffer}[${at} + ${4 * part + e}u]` : '0.0'))
+    if (whole) return memory.load(`${buffer}[${at} + ${part}u]`)
+    const elements = [0, 1, 2, 3].map((e) =>
+      e < left(part) ? memory.load(`${buffer}[${at} + ${4 * part + e}u]`) : '0.0',
+    )
     return `vec4<f32>(${elements.join(', ')})`
   }
   const store = (buffer: string, at: string, part: number, value: string) => {
-    if (whole) return `${buffer}[${at} + ${part}u] = ${value};`
+    if (whole) return `${buffer}[${at} + ${part}u] = ${memory.store(value)};`
     return repeat(
       left(part),
-      (e) => `${buffer}[${at} + ${4 * part + e}u] = ${value}${['.x', '.y', '.z', '.w'][e]};`,
+      (e) =>
+        `${buffer}[${at} + ${4 * part + e}u] = ${memory.store(`${value}${['.x', '.y', '.z', '.w'][e]}`)};`,
       ' ',
     )
   }
   const unit = whole ? 4 : 1
   return {
-    type: whole ? 'vec4<f32>' : 'f32',
+    type: memory.type,
     row: (heads * headDim) / unit,
     head: headDim / unit,
     load,
