@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { randomFrom } from '../../model/random.ts'
+import { referenceLoss } from '../reference.ts'
 import {
   attend,
   attendBackward,
@@ -21,13 +22,13 @@ import { changing } from './changing.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { MOST_GROUPS, THREADS } from './kernel.ts'
 import { attention, attentionBackwardKeys, attentionBackwardQueries } from './kernels/attention.ts'
-import { pairsOf, partialSums } from './kernels/crossEntropy.ts'
+import { crossEntropy, pairsOf, partialSums, STEP_NUMBERS_SIZE, stepNumbers } from './kernels/crossEntropy.ts'
 import { layerNorm, layerNormBackward } from './kernels/layerNorm.ts'
 import { matmul, type Order, type Product, partSize, type Tile } from './kernels/matmul.ts'
 import type { Sharing } from './kernels/rows.ts'
 import { sumOfParts } from './kernels/sumOfParts.ts'
 import { swiglu } from './kernels/swiglu.ts'
-import { makeList, scratch, tensor } from './plan.ts'
+import { makeList, scratch, type Tensor, tensor } from './plan.ts'
 import { runOnce } from './runOnce.ts'
 
 /** ‖got − wanted‖/‖wanted‖: f32 sums of these lengths give up to 1e-6, a wrong term 1e-2 and more. */
@@ -196,6 +197,47 @@ ${emulated('mostOf', 'max(all, threads_[at])')}`,
     const given = new Map([[gateUp, Float32Array.of(...gate.values, ...up.values)]])
     const got = await runOnce(open, list, given, { mixed })
     expect(distance(got.mixed, gatedSilu(gate, up).values)).toBeLessThan(TOLERANCE)
+  })
+
+  // 2,000 · 2,000 is more than f16 has; an infinity would be no number in the next sum.
+  test('a state beyond the largest number of f16 is stored as that', async () => {
+    const [gateUp, mixed] = [tensor('gate, up', 8), tensor('mixed', 4)]
+    const list = makeList()
+    list.run('SwiGLU', swiglu(4, 4, 'rounded'), gateUp, mixed)
+    const values = Float32Array.of(2_000, 1, 2_000, 0, 2_000, 1, -2_000, 1)
+    const got = await runOnce(open, list, new Map([[gateUp, values]]), { mixed })
+    const one = Math.round((2 ** 11 * 1) / (1 + Math.exp(-1))) / 2 ** 11 // to 11 bits
+    expect([...got.mixed]).toEqual([65_504, one, -65_504, 0])
+  })
+
+  // A batch of 65,536 rows: unscaled, of the slopes of 1.5e-5 · e^(logit)/Σ nearly all would be below what f16 has.
+  test('gradients of logits survive f16 in large batches', async () => {
+    const [rows, width, batch] = [3, 200, 65_536]
+    const logits = random(rows, width, 'logits')
+    const targets = [7, 0, 199]
+    const wanted = referenceLoss(logits, targets).dLogits.values.map((slope) => (slope * rows) / batch)
+    const chunk = { rows, firstRow: 0, columns: width, parts: 4, length: 1, threadsPerRow: 1 }
+    const half = { ...chunk, element: 'rounded' as const }
+    const of = tensorsFor({ logits })
+    const [found, ids] = [tensor('found', 2 * rows * pairsOf(half)), tensor('ids', 2 * rows)]
+    const [losses, numbers] = [tensor('losses', rows), tensor('numbers', STEP_NUMBERS_SIZE)]
+    const list = makeList()
+    list.run('sums', partialSums(half), of.logits, found)
+    list.run('slopes', crossEntropy(half, true), ids, found, of.logits, losses, numbers)
+    const factors = stepNumbers({ keep: 1, rate: 0, unbias: 1, rows: batch }, 'rounded')
+    const given = new Map<Tensor, Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>>([
+      ...valuesOf({ logits }, of),
+      [ids, Uint32Array.from(targets.flatMap((target) => [0, target]))],
+      [numbers, factors],
+    ])
+    const got = await runOnce(open, list, given, { slopes: of.logits })
+    const unscale = factors[5] as number // StepNumbers
+    const slopes = got.slopes.map((slope) => slope * unscale)
+    expect(distance(slopes, wanted)).toBeLessThan(1e-3)
+    // Those of all other ids alone, which are small.
+    const others = (all: ArrayLike<number>) =>
+      Array.from(all).filter((_, i) => i % width !== targets[Math.floor(i / width)])
+    expect(distance(others(slopes), others(wanted))).toBeLessThan(1e-3)
   })
 
   test('an odd number of elements that takes more workgroups than a dimension has', async () => {
