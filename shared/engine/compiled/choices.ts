@@ -18,8 +18,8 @@ export interface Choices {
   readonly threadsPerRow: number
   /** Threads that share a row of logits. */
   readonly lossParts: number
-  /** Rows that a thread of attention has, and those that it takes at once: AttentionShape. */
-  readonly attention: { readonly rows: number; readonly atOnce: number }
+  /** Whether attention is in tiles; if not, the rows that a thread has, and takes at once: AttentionShape. */
+  readonly attention: { readonly rows: number; readonly atOnce: number; readonly tiled?: boolean }
   /** Threads that sum squares, at most. */
   readonly squareParts: number
 }
@@ -79,7 +79,8 @@ export function gpuChoices(large: Tile = CANDIDATES.gpu[0]): Choices {
     },
     threadsPerRow: 64,
     lossParts: 64,
-    attention: { rows: 1, atOnce: 4 },
+    // Where tiles do not fit: as few registers as there can be.
+    attention: { rows: 1, atOnce: 1, tiled: true },
     squareParts: 16_384,
   }
 }

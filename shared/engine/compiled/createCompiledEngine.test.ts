@@ -26,7 +26,7 @@ const SHARED: Choices = {
   tile: () => ({ way: 'shared', rows: 4, columns: 4, across: 2, down: 2, depth: 8 }),
   splits: () => 2,
   threadsPerRow: 4,
-  attention: { rows: 1, atOnce: 2 },
+  attention: { rows: 1, atOnce: 2, tiled: true },
 }
 
 function job(steps: number): TrainJob {
@@ -116,14 +116,13 @@ else {
   })
 
   test('a feature that computes wrongly is left unused, and the device is used without it', async () => {
-    const faulty = changing(open, {
-      'return all;': 'return 1.01 * all;',
-      'quantizeToF16(': '1.1 * quantizeToF16(',
-    })
-    const wanted: Choices = { ...SHARED, subgroups: true, states: 'rounded' }
-    expect(await trusted(faulty, wanted)).toMatchObject({ subgroups: false, states: 'f32' })
+    const wanted: Choices = { ...cpuChoices(), threadsPerRow: 4, subgroups: true, states: 'rounded' }
     const alright = changing(open, {})
     expect(await trusted(alright, wanted)).toMatchObject({ subgroups: true, states: 'rounded' })
+    const subgroups = changing(open, { 'return all;': 'return 1.01 * all;' })
+    expect(await trusted(subgroups, wanted)).toMatchObject({ subgroups: false, states: 'rounded' })
+    const halves = changing(open, { 'quantizeToF16(': '1.1 * quantizeToF16(' })
+    expect(await trusted(halves, wanted)).toMatchObject({ subgroups: true, states: 'f32' })
   })
 
   test('f16 is refused in words where there is none', async ({ skip }) => {

@@ -146,12 +146,16 @@ ${emulated('mostOf', 'max(all, threads_[at])')}`,
     { rows: 1, atOnce: 3 },
     { rows: 3, atOnce: 1 },
     { rows: 2, atOnce: 2 },
+    { rows: 1, atOnce: 1, tiled: true },
+    { rows: 1, atOnce: 1, tiled: true, sequences: 1, heads: 1, headDim: 64, length: 37 },
+    { rows: 1, atOnce: 1, tiled: true, sequences: 1, heads: 2, headDim: 92, length: 11 },
+    { rows: 1, atOnce: 1, tiled: true, sequences: 1, heads: 1, headDim: 128, length: 13 },
   ])(
-    'attention with large scores, $rows rows a thread, $atOnce at once, three heads of odd width',
-    async (way) => {
-      const [sequences, length, heads, headDim] = [2, 19, 3, 6]
+    'attention with large scores: %o',
+    async ({ sequences = 2, heads = 3, headDim = 6, length = 19, ...way }) => {
       const [rows, d] = [sequences * length, heads * headDim]
-      const large = (name: string) => random(rows, d, name, (value) => 6 * value)
+      const far = 15 / Math.sqrt(headDim) // scores of about as much, whatever the width
+      const large = (name: string) => random(rows, d, name, (value) => far * value)
       const given = {
         q: large('q'),
         k: large('k'),

@@ -6,12 +6,8 @@
  * V = vocabSize. Three planes [3, N, d] lie `aligned(N·d)` elements apart, so that each can be bound by itself.
  */
 import type { Choices } from './choices.ts'
-import {
-  type AttentionShape,
-  attention,
-  attentionBackwardKeys,
-  attentionBackwardQueries,
-} from './kernels/attention.ts'
+import { attention, attentionBackwardKeys, attentionBackwardQueries } from './kernels/attention.ts'
+import type { AttentionShape } from './kernels/attentionShape.ts'
 import { crossEntropy, type LogitsShape, pairsOf, partialSums } from './kernels/crossEntropy.ts'
 import { gatherRows, scatterRows } from './kernels/embedding.ts'
 import { gainGradient, headGainGradient } from './kernels/gains.ts'
@@ -170,6 +166,7 @@ function modelOf({ state, sequences: B, choices }: StepShape) {
     length: T,
     heads: H,
     headDim: D,
+    ...choices.attention,
     rows: Math.min(choices.attention.rows, T),
     atOnce: Math.min(choices.attention.atOnce, T),
   }
