@@ -50,12 +50,15 @@ export function trusted(open: OpenDevice, choices: Choices): Promise<Choices> {
   return found.then(({ states, subgroups }) => ({ ...choices, states, subgroups }))
 }
 
+/** f32 and f16 are tested side by side, because most of the time goes to compiling. */
 async function mostThatPasses(open: OpenDevice, choices: Choices): Promise<Choices> {
-  const plain: Choices = { ...choices, states: 'f32' }
-  const single = plain.subgroups && !(await passes(open, plain)) ? { ...plain, subgroups: false } : plain
-  if (!single.subgroups) await selfTest(open, single)
-  const wanted = { ...single, states: choices.states }
-  return choices.states === 'f32' || !(await passes(open, wanted)) ? single : wanted
+  const single: Choices = { ...choices, states: 'f32' }
+  const [right, rightInHalf] = await Promise.all([
+    choices.subgroups ? passes(open, single) : selfTest(open, single).then(() => true),
+    choices.states !== 'f32' && passes(open, choices),
+  ])
+  if (!right) return await mostThatPasses(open, { ...choices, subgroups: false })
+  return rightInHalf ? choices : single
 }
 
 /** A device that was lost is lost for all choices. */
