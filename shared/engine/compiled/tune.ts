@@ -16,7 +16,7 @@ import { candidatesOn, readTuned, type Tuned, tunedText } from './tuned.ts'
 
 /** Large enough for a tile's edges not to count; a few milliseconds on a GPU, a tenth of a second on a software one. */
 const SIZES = {
-  software: { m: 256, n: 512, k: 256, streamed: 2 ** 20 },
+  software: { m: 256, n: 512, k: 256, streamed: 2 ** 18 },
   gpu: { m: 1_024, n: 2_048, k: 1_024, streamed: 2 ** 22 },
 }
 const RUNS = 3
