@@ -13,11 +13,11 @@ import { gatherRows, scatterRows } from './kernels/embedding.ts'
 import { gainGradient, headGainGradient } from './kernels/gains.ts'
 import { type HeadShape, headNorm, headNormBackward } from './kernels/headNorm.ts'
 import { layerNorm, layerNormBackward } from './kernels/layerNorm.ts'
-import { matmul, type Order, type Product, partSize } from './kernels/matmul.ts'
+import { matmul, type Order, type Product } from './kernels/matmul.ts'
 import { pickRow } from './kernels/pickRow.ts'
-import { type Parts, sumOfParts } from './kernels/sumOfParts.ts'
 import { swiglu, swigluBackward } from './kernels/swiglu.ts'
 import { adamW, endOfSums, SUM_PARTS, sumLosses, sumParts, sumSquares } from './kernels/update.ts'
+import { makeSums, STRIPS } from './partialGradients.ts'
 import {
   aligned,
   type List,
@@ -72,8 +72,6 @@ export interface NextPlan extends Plan {
 const MOST_LOGITS = 2 ** 24
 /** A chunk has a multiple of so many rows, so that whatever the width a binding may begin behind it. */
 const ROWS_OF_CHUNK = 128
-/** Strips of rows that a gain's gradient is summed in; so many f32 that a binding may begin behind them. */
-const STRIPS = 64
 
 export function trainingPlan(shape: StepShape): TrainingPlan {
   const m = modelOf(shape)
@@ -366,7 +364,7 @@ function lossAndGradient(m: Model, list: List, x: Tensor, dx: Tensor, ids: Tenso
     const { logits, found } = logitsOf(m, list, final.y, chunk) // [rows, V]
     list.run('loss', crossEntropy(chunk, true), ids, found, logits, losses, view(m.kept.numbers))
     const [hidden, slope] = [rowsOf(final.y, chunk, d), rowsOf(dHidden, chunk, d)]
-    const sums = makeSums(m, [{ m: V, n: d, rows, to: 0, elements: { a, b: a } }])
+    const sums = makeSums(m.choices, [{ m: V, n: d, rows, to: 0, elements: { a, b: a } }])
     sums.product(list.run, 'gradient of logits’ weights', 0, [logits, hidden, m.gradient(embedding)])
     sums.add(list.run, 'gradient of logits’ weights', m.gradient(embedding))
     list.run(
@@ -388,83 +386,9 @@ function lossAndGradient(m: Model, list: List, x: Tensor, dx: Tensor, ids: Tenso
     dx,
   )
   const label = 'gain of final norm'
-  const sums = makeSums(m, [], [{ width: d, parts: STRIPS, to: 0 }])
+  const sums = makeSums(m.choices, [], [{ width: d, parts: STRIPS, to: 0 }])
   list.run(label, gainGradient({ rows: N, strips: STRIPS }, d, a), dHidden, x, final.stats, sums.strips(0))
   sums.add(list.run, label, m.gradient('model.norm'))
-}
-
-interface WeightGradient {
-  /** Of the weights, [m, n] = [inputs, outputs]. */
-  readonly m: number
-  readonly n: number
-  readonly rows: number
-  readonly batch?: Product['batch']
-  readonly elements: Product['elements']
-  /** Offset among the gradients that are added up together. */
-  readonly to: number
-}
-
-/** A gain's strips; or a head's, whose strips are all the heads'. */
-type Gain = Pick<Parts, 'width' | 'parts' | 'to'>
-
-/**
- * Gradients of weights and gains, some of which are made in parts first: products where they make too few workgroups
- * along the rows, and gains always. One kernel adds them all up, if there are any.
- */
-function makeSums({ choices }: Model, weights: readonly WeightGradient[], gains: readonly Gain[] = []) {
-  let size = 0
-  const places: Parts[] = []
-  const room = (elements: number) => {
-    const from = size
-    size += Math.ceil(elements / STRIPS) * STRIPS
-    return from
-  }
-  const strips = gains.map(({ width, parts, to }) => {
-    const from = room(width * parts)
-    places.push({ width, from, stride: width, parts, to })
-    return { from, size: width * parts }
-  })
-  const products = weights.map(({ m, n, rows: k, batch, elements, to }) => {
-    const whole: Product = { order: 'TN', m, n, k, batch, elements, result: 'add' }
-    const splits = choices.splits(whole)
-    if (splits === 1) return { product: whole, place: null }
-    const product: Product = { ...whole, result: 'set', splits }
-    const count = batch?.count ?? 1
-    const each = partSize(product)
-    const place = { size: splits * count * each, from: room(splits * count * each) }
-    for (let at = 0; at < count; at++) {
-      const [from, offset] = [place.from + at * each, to + at * (batch?.strides.c ?? 0)]
-      places.push({ width: m * n, from, stride: count * each, parts: splits, to: offset })
-    }
-    return { product, place }
-  })
-  const partial = scratch('parts of gradients', size)
-  return {
-    /** Where gain number `index` has its strips; of two that follow one another, both. */
-    strips(index: number, count = 1): View {
-      const [first, last] = [strips[index], strips[index + count - 1]]
-      if (first === undefined || last === undefined) throw new Error(`internal: no gain ${index}`)
-      return view(partial, first.from, last.from + last.size - first.from)
-    },
-    /** Adds xᵀ·dy to the gradient, or makes it in parts. */
-    product(
-      run: List['run'],
-      label: string,
-      index: number,
-      of: readonly [Tensor | View, Tensor | View, View],
-    ) {
-      const made = products[index]
-      if (made === undefined) throw new Error(`internal: no product ${index}`)
-      const { product, place } = made
-      const [x, dy, gradient] = of
-      const to = place === null ? gradient : view(partial, place.from, place.size)
-      run(label, matmul(product, choices.tile(product)), x, dy, to)
-    },
-    /** `gradients`: those from the first to the last. */
-    add(run: List['run'], label: string, gradients: View) {
-      if (places.length > 0) run(label, sumOfParts(places), partial, gradients)
-    },
-  }
 }
 
 /** `dx`, the gradient of the block's output, becomes that of its input, in place. */
@@ -480,7 +404,7 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
   const [DOWN, GATE_UP, OUTPUT, PROJECTIONS] = [0, 1, 2, 3]
   const [POST_NORM, HEAD_NORMS, INPUT_NORM] = [0, 1, 3]
   const sums = makeSums(
-    m,
+    m.choices,
     [
       { m: h, n: d, rows: N, to: to('mlp.down_proj'), elements: { a } },
       {
