@@ -10,6 +10,7 @@ import type { BackendChoice } from '../swarm/view.ts'
 import { type Adapter, type Adapters, findAdapters } from './adapters.ts'
 import { budgetOf, type DeviceMemory, type Fit, fitsOf, leastBytes } from './fit.ts'
 import { type BackendSpeed, measureBackend } from './measureBackend.ts'
+import { safeStorage } from './tuning.ts'
 
 export interface ChooseOptions {
   /** Sequences in one inner step of the run. */
@@ -36,7 +37,7 @@ export interface ChoiceWorld {
 }
 
 /** Raised when the engine's speed or the format changes. */
-const STORAGE_PREFIX = 'potluck/backend/4/'
+const STORAGE_PREFIX = 'potluck/backend/5/'
 
 /** The same GPU, three times slower (274 against 889 ms a step of a small GPT on an integrated one, by DISCO). */
 const SECOND_TO_WEBGPU: Adapter = { usable: false, text: 'WebGPU works here and is faster' }
@@ -141,14 +142,5 @@ function browserWorld(): ChoiceWorld {
     memory: { gib: deviceMemory },
     userAgent,
     storage: safeStorage(),
-  }
-}
-
-/** Reading the property throws where cookies are blocked. */
-function safeStorage(): Storage | null {
-  try {
-    return localStorage
-  } catch {
-    return null
   }
 }

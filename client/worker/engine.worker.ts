@@ -31,9 +31,14 @@ function engine(): Engine {
 }
 
 const service = {
-  /** Once, before anything else. */
-  async load(backend: Backend, config: ModelConfig): Promise<void> {
-    loaded = await openEngine(backend, config)
+  /** Once, before anything else. Takes what an earlier engine has measured, and answers a new measurement. */
+  async load(backend: Backend, config: ModelConfig, tuned: string | null): Promise<string | null> {
+    let measured: string | null = null
+    const onTuned = (text: string) => {
+      measured = text
+    }
+    loaded = await openEngine(backend, config, { tuned, onTuned })
+    return measured
   },
   setParameters(values: Values, fragment?: readonly ParameterRange[]) {
     engine().setParameters(values, fragment)

@@ -16,6 +16,7 @@ import type { ModelConfig } from '../../shared/model/config.ts'
 import type { ParameterRange } from '../../shared/model/layout.ts'
 import type { EngineService, JobListener } from './engine.worker.ts'
 import './engineErrors.ts'
+import { keepTuning, recallTuning } from './tuning.ts'
 
 const DEFAULT_SNAPSHOT_SECONDS = 10
 
@@ -69,7 +70,8 @@ export async function startEngine(
   signal?.addEventListener('abort', abort, { once: true })
   const service = wrap<EngineService>(worker)
   try {
-    await life.during(service.load(backend, config))
+    const measured = await life.during(service.load(backend, config, recallTuning()))
+    if (measured !== null) keepTuning(measured)
   } catch (error) {
     abort()
     signal?.throwIfAborted()

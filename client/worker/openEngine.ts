@@ -2,15 +2,20 @@
  * The engine of a backend: on WebGPU the compiled step, and TensorFlow.js where that refuses the device or there is another
  * backend. Each is downloaded when it is wanted, so a tab that trains on one does not wait for the other.
  */
+import type { Memento } from '../../shared/engine/compiled/tune.ts'
 import { type Backend, type Engine, EngineError } from '../../shared/engine/engine.ts'
 import { browserWasmPaths } from '../../shared/engine/tfjs/browserWasmPaths.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 
-export async function openEngine(backend: Backend, config: ModelConfig): Promise<Engine> {
+export async function openEngine(
+  backend: Backend,
+  config: ModelConfig,
+  memento: Memento = {},
+): Promise<Engine> {
   if (backend === 'webgpu') {
     const { createCompiledEngine } = await import('../../shared/engine/compiled/createCompiledEngine.ts')
     try {
-      return await createCompiledEngine({ config })
+      return await createCompiledEngine({ config, ...memento })
     } catch (error) {
       if (!isRefusal(error)) throw error
       console.warn(`${error.message} Training goes on with TensorFlow.js.`)

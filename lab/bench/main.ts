@@ -1,6 +1,7 @@
 /** `npm run bench -- <suite> [flags] [--json]`: measures; tests assert. With --json the last line is one JSON object. */
 import { measureAggregate } from './aggregate.ts'
 import { measureCodecs } from './codecs.ts'
+import { measureMatmul } from './engine/matmul.ts'
 import { printPlan } from './engine/plan.ts'
 import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
@@ -16,6 +17,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   engine: measureEngines,
   profile: profileEngine,
   plan: printPlan,
+  matmul: measureMatmul,
   aggregate: measureAggregate,
   codecs: measureCodecs,
   network: measureNetwork,

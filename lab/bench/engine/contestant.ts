@@ -24,6 +24,8 @@ export interface ContestantOptions {
   backend: 'wasm' | 'webgpu' | 'webgl'
   /** Sequences in one step. */
   batch: number
+  /** Of the compiled engine's states. Default: f32, in which all engines compute the same. */
+  precision?: 'f32' | 'f16'
   /** Initial weights, in layout order. */
   parameters: Float32Array
   recipe: Recipe

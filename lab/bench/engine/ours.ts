@@ -18,7 +18,8 @@ export async function openOurs(options: ContestantOptions, wasmPaths: WasmPaths)
 
 export async function openCompiled(options: ContestantOptions): Promise<Contestant> {
   if (options.backend !== 'webgpu') throw new Error(`There is no compiled engine on ${options.backend}.`)
-  return asContestant(await createCompiledEngine({ config: options.config }), options)
+  const { config, precision = 'f32' } = options
+  return asContestant(await createCompiledEngine({ config, precision }), options)
 }
 
 function asContestant(engine: Engine, { batch, parameters, recipe }: ContestantOptions): Contestant {

@@ -11,6 +11,7 @@ test('flags have defaults, and lists are split', () => {
     peers: false,
     engines: ['tfjs', 'compiled', 'stock-tfjs', 'jax-js'],
     steps: 5,
+    precision: 'f32',
   })
   expect(
     readFlags(['--presets', '35m', '--backends', 'wasm,webgpu', '--hosts', 'node', '--peers']),
@@ -22,12 +23,15 @@ test('flags have defaults, and lists are split', () => {
   })
 })
 
-test.each([['--presets', 'giant'], ['--backends', 'abacus'], ['--steps', '4'], ['--unknown']])(
-  'refuses %s %s',
-  (...flags) => {
-    expect(() => readFlags(flags.filter((flag) => flag !== undefined))).toThrow()
-  },
-)
+test.each([
+  ['--presets', 'giant'],
+  ['--backends', 'abacus'],
+  ['--steps', '4'],
+  ['--precision', 'f8'],
+  ['--unknown'],
+])('refuses %s %s', (...flags) => {
+  expect(() => readFlags(flags.filter((flag) => flag !== undefined))).toThrow()
+})
 
 test('a token of nano is 6·172,480 operations and 12·2·64·64 of attention', () => {
   expect(flopsPerToken(PRESETS.nano)).toBe(1_034_880 + 98_304)

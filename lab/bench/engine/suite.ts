@@ -1,9 +1,10 @@
 /**
  * `npm run bench -- engine [--presets nano,micro] [--backends wasm,webgpu] [--hosts chromium,node] [--peers] [--steps 5]
- * [--engines tfjs,compiled,jax-js,stock-tfjs]`: inner steps of our engines, and with --peers of stock TensorFlow.js and
+ * [--engines tfjs,compiled,jax-js,stock-tfjs] [--precision f32]`: inner steps of our engines, and with --peers of stock TensorFlow.js and
  * jax-js on the same model, shapes, weights and ids in the same browser. Every contestant has a fresh Worker or process,
  * one after another. On wasm the peers are measured with threads and without, because on small models threads cost more
- * than they give; their row is the faster of the two.
+ * than they give; their row is the faster of the two. `--precision f16` is of the compiled engine's states,
+ * on GPUs that have it; the others' are f32.
  */
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
@@ -18,7 +19,7 @@ import { type Host, openHost, type TimedContestant } from './host.ts'
 import { openInNode } from './nodeHost.ts'
 
 /** Losses of different engines from the same weights on the same ids agree to this, relative. */
-const AGREE = 1e-4
+const AGREE = { f32: 1e-4, f16: 1e-2 }
 export const RECIPE = { totalSteps: 1_000, peakLearningRate: 3e-3 }
 const WARM_UPS = 3
 const OURS = ['tfjs', 'compiled'] as const satisfies readonly EngineName[]
@@ -53,6 +54,7 @@ const flagsSchema = z.strictObject({
   peers: z.boolean(),
   engines: list(ENGINES),
   steps: z.coerce.number().int().min(5).max(1_000),
+  precision: z.enum(['f32', 'f16']),
 })
 
 type Flags = z.infer<typeof flagsSchema>
@@ -67,6 +69,7 @@ export function readFlags(args: string[]): Flags {
       peers: { type: 'boolean', default: false },
       engines: { type: 'string', default: ENGINES.join(',') },
       steps: { type: 'string', default: '5' },
+      precision: { type: 'string', default: 'f32' },
     },
   })
   return flagsSchema.parse(values)
@@ -77,6 +80,7 @@ interface Case {
   readonly backend: Flags['backends'][number]
   readonly batch: number
   readonly steps: number
+  readonly precision: Flags['precision']
 }
 
 type Open = (options: ContestantOptions) => Promise<TimedContestant>
@@ -122,9 +126,9 @@ export function batchOf(preset: PresetName): number {
   return { nano: 8, micro: 8, mini: 2 }[preset as string] ?? 1
 }
 
-function casesOf({ presets, backends, steps }: Flags): Case[] {
+function casesOf({ presets, backends, steps, precision }: Flags): Case[] {
   return presets.flatMap((preset) =>
-    backends.map((backend) => ({ preset, backend, batch: batchOf(preset), steps })),
+    backends.map((backend) => ({ preset, backend, batch: batchOf(preset), steps, precision })),
   )
 }
 
@@ -152,10 +156,10 @@ function entriesOf(
   return entries
 }
 
-async function measure({ preset, backend, batch, steps }: Case, entry: Entry) {
+async function measure({ preset, backend, batch, steps, precision }: Case, entry: Entry) {
   const config = PRESETS[preset]
   const parameters = initialParameters(config, 'bench')
-  const contestant = await entry.open({ config, backend, batch, parameters, recipe: RECIPE })
+  const contestant = await entry.open({ config, backend, batch, parameters, precision, recipe: RECIPE })
   const trace: number[] = []
   const counts: Counts[] = []
   const sequences = randomSequences(preset, batch)
@@ -210,11 +214,14 @@ export function randomSequences(preset: PresetName, batch: number): Uint16Array 
   return Uint16Array.from({ length: batch * (sequenceLength + 1) }, () => Math.floor(uniform() * vocabSize))
 }
 
-function checkAgreement({ preset, backend }: Case, [first = [], ...others]: readonly number[][]): void {
+function checkAgreement(
+  { preset, backend, precision }: Case,
+  [first = [], ...others]: readonly number[][],
+): void {
   for (const trace of others) {
     for (const [step, loss] of trace.entries()) {
       const wanted = first[step] ?? Number.NaN
-      if (!(Math.abs(loss / wanted - 1) < AGREE))
+      if (!(Math.abs(loss / wanted - 1) < AGREE[precision]))
         throw new Error(`${preset} on ${backend}: losses of step ${step} differ, ${wanted} and ${loss}.`)
     }
   }

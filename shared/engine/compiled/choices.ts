@@ -3,9 +3,14 @@
  * products is measured on the device (tune.ts); the rest is by rule, one set for GPUs and one for a GPU that is a program on
  * the CPU.
  */
+import type { Element } from './kernel.ts'
 import type { Product, Tile } from './kernels/matmul.ts'
 
 export interface Choices {
+  /** Of the states between kernels and their gradients; sums over rows, statistics, losses and parameters are f32. */
+  readonly states: Element
+  /** Sums over a row by subgroup operations, where threadsPerRow threads share one. */
+  readonly subgroups: boolean
   tile(product: Product): Tile
   /** Parts that the depth of a weight's gradient is split in: 1, or more where it makes too few workgroups. */
   splits(product: Product): number
@@ -13,8 +18,8 @@ export interface Choices {
   readonly threadsPerRow: number
   /** Threads that share a row of logits. */
   readonly lossParts: number
-  /** Rows that a thread of attention has, and those that it takes at once: AttentionShape. */
-  readonly attention: { readonly rows: number; readonly atOnce: number }
+  /** Whether attention is in tiles; if not, the rows that a thread has, and takes at once: AttentionShape. */
+  readonly attention: { readonly rows: number; readonly atOnce: number; readonly tiled?: boolean }
   /** Threads that sum squares, at most. */
   readonly squareParts: number
 }
@@ -41,6 +46,8 @@ export const CANDIDATES = {
 /** No barriers, little parallelism, short shaders. */
 export function cpuChoices(large: Tile = CANDIDATES.software[0]): Choices {
   return {
+    states: 'f32',
+    subgroups: false,
     tile: ({ m, n, k }) => (m * n * k < LARGE ? direct(4, 4, 4, 4) : large),
     splits: () => 1,
     threadsPerRow: 1,
@@ -62,6 +69,8 @@ export function gpuChoices(large: Tile = CANDIDATES.gpu[0]): Choices {
     return Math.ceil(m / (rows * down)) * Math.ceil(n / (columns * across)) * (batch?.count ?? 1)
   }
   return {
+    states: 'f32',
+    subgroups: false,
     tile: (product) =>
       groupsOf(product) * (product.splits ?? 1) < FEW_GROUPS ? shared(4, 4, 8, 8, 16) : large,
     splits(product) {
@@ -70,7 +79,8 @@ export function gpuChoices(large: Tile = CANDIDATES.gpu[0]): Choices {
     },
     threadsPerRow: 64,
     lossParts: 64,
-    attention: { rows: 1, atOnce: 4 },
+    // Where tiles do not fit: as few registers as there can be.
+    attention: { rows: 1, atOnce: 1, tiled: true },
     squareParts: 16_384,
   }
 }

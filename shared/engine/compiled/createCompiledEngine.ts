@@ -6,15 +6,15 @@
 import type { ModelConfig } from '../../model/config.ts'
 import { parameterCount } from '../../model/layout.ts'
 import { badJob, checkIds, checkJob, checkLength, checkRanges } from '../checks.ts'
-import type { Engine } from '../engine.ts'
+import { type Engine, EngineError } from '../engine.ts'
 import { runJob } from '../job.ts'
 import { makePace } from '../pace.ts'
 import type { Choices } from './choices.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { deviceExchange } from './exchange.ts'
-import type { CompileProgress } from './executor.ts'
 import { evaluate, generate } from './infer.ts'
-import { makePlans } from './plans.ts'
+import { UNMEASURED } from './longDispatches.ts'
+import { makePlans, type PlanOptions } from './plans.ts'
 import {
   disposeReplica,
   makeReplica,
@@ -25,18 +25,19 @@ import {
   write,
   writeOptimiser,
 } from './replica.ts'
-import { checkDevice } from './selfTest.ts'
+import { trusted } from './selfTest.ts'
 import { stepperOf } from './train.ts'
-import { choose } from './tune.ts'
+import { type Chosen, choose, type Memento } from './tune.ts'
 
-export interface CompiledEngineOptions {
+export interface CompiledEngineOptions extends PlanOptions, Memento {
   readonly config: ModelConfig
-  /** Makes each block's states again in the backward pass: a third more work, and less memory. Default: when large. */
-  readonly recomputes?: boolean
+  /**
+   * Of the states between kernels. Default: f16 where the device has it and computes rightly with it (selfTest.ts).
+   * Parameters, moments, gradients of parameters, statistics and losses are f32 in any case.
+   */
+  readonly precision?: 'f32' | 'f16'
   /** Instead of what is best on this device. */
   readonly choices?: Choices
-  /** Hears of shaders compiled, out of those a plan needs. */
-  readonly progress?: (progress: CompileProgress) => void
 }
 
 /**
@@ -122,8 +123,27 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
   }
 }
 
-async function prepare(open: OpenDevice, { config, choices }: CompiledEngineOptions): Promise<Replica> {
-  const chosen = choices ?? (await choose(open, config))
-  await checkDevice(open, chosen)
-  return makeReplica(config, open, chosen)
+async function prepare(open: OpenDevice, options: CompiledEngineOptions): Promise<Replica> {
+  const { config, precision } = options
+  const { choices, speed } = await chosen(open, options)
+  const usable = await trusted(open, choices)
+  if (precision === 'f16' && usable.states !== 'f16')
+    throw new EngineError(
+      'engine/backend-missing',
+      'This GPU has no 16-bit floats, or computes wrongly with them. Ask for f32.',
+    )
+  return makeReplica(config, open, usable, speed)
+}
+
+async function chosen(open: OpenDevice, options: CompiledEngineOptions): Promise<Chosen> {
+  const { config, precision, choices: given } = options
+  if (given) return { choices: given, speed: UNMEASURED }
+  const { choices, speed } = await choose(open, config, options)
+  return { choices: { ...choices, ...featuresUsed(open, precision) }, speed }
+}
+
+/** A GPU that is a program on the CPU has no narrower memory to gain from, and its subgroups are four threads. */
+function featuresUsed({ software, features }: OpenDevice, precision: CompiledEngineOptions['precision']) {
+  const halves = features.f16 && (precision === 'f16' || (precision === undefined && !software))
+  return { states: halves ? 'f16' : 'f32', subgroups: features.subgroups && !software } as const
 }

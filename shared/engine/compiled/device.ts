@@ -10,6 +10,8 @@ export interface OpenDevice {
   readonly software: boolean
   /** Names the adapter, for what is remembered of it. */
   readonly name: string
+  /** What kernels may use besides what every device has. */
+  readonly features: Features
   /** Resolves with the reason when the device has died or refused work; never rejects. */
   readonly lost: Promise<EngineError>
   /** Does `work`, and rejects at once with `engine/device-lost` when the device dies. */
@@ -19,6 +21,16 @@ export interface OpenDevice {
   /** Says that one who asked for it needs it no more. */
   release(): void
 }
+
+export interface Features {
+  /** 16-bit floats in memory and arithmetic, `shader-f16`. */
+  readonly f16: boolean
+  /** Sums over threads that run together, `subgroups`. */
+  readonly subgroups: boolean
+}
+
+/** Asked for where the adapter has them. Timestamps are for measuring kernels one by one; nothing else uses them. */
+const WANTED = ['shader-f16', 'subgroups', 'timestamp-query'] as const
 
 /** Devices that were destroyed because nobody needed them: that is no loss. */
 const givenBack = new WeakSet<GPUDevice>()
@@ -61,8 +73,7 @@ async function request(): Promise<OpenDevice> {
   const { limits, info } = adapter
   const device = await adapter
     .requestDevice({
-      // For measuring kernels one by one; nothing else uses it.
-      requiredFeatures: adapter.features.has('timestamp-query') ? ['timestamp-query'] : [],
+      requiredFeatures: WANTED.filter((feature) => adapter.features.has(feature)),
       requiredLimits: {
         maxBufferSize: limits.maxBufferSize,
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
@@ -80,6 +91,10 @@ async function request(): Promise<OpenDevice> {
       info.isFallbackAdapter ||
       /swiftshader|llvmpipe|basic render/i.test(`${info.architecture} ${info.device} ${info.description}`),
     name: [info.vendor, info.architecture, info.device, info.description].join('/'),
+    features: {
+      f16: device.features.has('shader-f16'),
+      subgroups: device.features.has('subgroups'),
+    },
     lost,
     guard: (work) =>
       Promise.race([rejection, work()]).catch((error: unknown) => {

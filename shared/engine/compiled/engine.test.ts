@@ -7,5 +7,7 @@ const dawn = await installDawn()
 if (dawn === null) test('the compiled engine in Node', ({ skip }) => skip(NO_DAWN))
 else {
   afterAll(() => dawn.close())
-  engineContract('the compiled engine in Node', (config) => createCompiledEngine({ config }))
+  engineContract('the compiled engine in Node', (config) =>
+    createCompiledEngine({ config, precision: 'f32' }),
+  )
 }

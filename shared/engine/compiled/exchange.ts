@@ -19,7 +19,7 @@ import {
   packedWords,
   scatterResidual,
 } from './kernels/pack.ts'
-import { makeList, type Tensor, tensor } from './plan.ts'
+import { bytesIn, makeList, type Tensor, tensor } from './plan.ts'
 import { bufferOf, type Replica, read, wholeOf, write } from './replica.ts'
 import { pieces } from './state.ts'
 
@@ -42,7 +42,7 @@ export function deviceExchange(replica: Replica, mostValues = CHUNK): DeviceExch
   let memory: Memory | null = null
   /** Made when first needed: an engine that only evaluates has no residual. */
   const held = (): Memory => {
-    memory ??= new Map(residual.map((one) => [one, newBuffer(open, one.size, one.name)]))
+    memory ??= new Map(residual.map((one) => [one, newBuffer(open, bytesIn(one), one.name)]))
     return memory
   }
   const withResidual = (): Replica => ({ ...replica, memory: new Map([...replica.memory, ...held()]) })
@@ -111,7 +111,7 @@ async function preparePacking(
   const chunk = tensor('chunk', most)
   const packed = tensor('packed', packedWords(codec, most))
   const own: Memory = new Map(
-    [decayed, chunk, packed].map((one) => [one, newBuffer(open, one.size, one.name)]),
+    [decayed, chunk, packed].map((one) => [one, newBuffer(open, bytesIn(one), one.name)]),
   )
   const memory = new Map([...replica.memory, ...own])
   const chunks: { executable: Executable; words: number }[] = []

@@ -3,8 +3,8 @@
  * the steady state nothing is allocated and nothing read but what the caller asks for.
  */
 import type { OpenDevice } from './device.ts'
-import { type Kernel, tooLarge } from './kernel.ts'
-import { type Call, keptTensors, type Plan, place, type Tensor } from './plan.ts'
+import { bytesOf, type Kernel, tooLarge } from './kernel.ts'
+import { bytesIn, type Call, keptTensors, type Plan, place, type Tensor } from './plan.ts'
 
 /** Buffers of the tensors that live as long as an engine. */
 export type Memory = Map<Tensor, GPUBuffer>
@@ -26,9 +26,9 @@ export interface CompileProgress {
   readonly of: number
 }
 
-export function newBuffer({ device }: Pick<OpenDevice, 'device'>, size: number, label: string): GPUBuffer {
+export function newBuffer({ device }: Pick<OpenDevice, 'device'>, bytes: number, label: string): GPUBuffer {
   const { STORAGE, UNIFORM, COPY_SRC, COPY_DST } = GPUBufferUsage
-  return device.createBuffer({ size: 4 * size, label, usage: STORAGE | UNIFORM | COPY_SRC | COPY_DST })
+  return device.createBuffer({ size: bytes, label, usage: STORAGE | UNIFORM | COPY_SRC | COPY_DST })
 }
 
 /** `memory` has the buffers that are shared with other plans; those this plan needs besides are its own. */
@@ -44,7 +44,7 @@ export async function compile(
   const placement = place(plan)
   const shared = placement.buffers.map((size, i) => newBuffer(open, size, `scratch ${i}`))
   const kept = [...keptTensors(plan)].filter((tensor) => !memory.has(tensor))
-  const own: Memory = new Map(kept.map((tensor) => [tensor, newBuffer(open, tensor.size, tensor.name)]))
+  const own: Memory = new Map(kept.map((tensor) => [tensor, newBuffer(open, bytesIn(tensor), tensor.name)]))
   const bufferOf = (tensor: Tensor): GPUBuffer => {
     const found = memory.get(tensor) ?? own.get(tensor) ?? shared[placement.of.get(tensor) ?? -1]
     if (!found) throw new Error(`internal: no buffer for ${tensor.name}`)
@@ -78,7 +78,7 @@ export async function compile(
 /** Said here in words; the device would refuse the work later, and be taken for a lost one. */
 function checkSizes(plan: Plan, { maxStorageBufferBindingSize: most }: GPUSupportedLimits): void {
   for (const { label, views } of [...plan.pass, ...plan.update]) {
-    const largest = 4 * Math.max(...views.map(({ size }) => size))
+    const largest = Math.max(...views.map(bytesIn))
     if (largest > most) throw tooLarge(`${label} takes ${largest} bytes at once, and this GPU gives ${most}`)
   }
 }
@@ -98,10 +98,10 @@ function bound(
   sizesOf: (kernel: Kernel) => GPUBuffer,
 ): Bound {
   if (!pipeline) throw new Error(`internal: no pipeline for ${call.label}`)
-  const entries: GPUBindGroupEntry[] = call.views.map(({ tensor, offset, size }, binding) => ({
-    binding,
-    resource: { buffer: bufferOf(tensor), offset: 4 * offset, size: 4 * size },
-  }))
+  const entries: GPUBindGroupEntry[] = call.views.map((view, binding) => {
+    const offset = view.offset * bytesOf(view.tensor.element)
+    return { binding, resource: { buffer: bufferOf(view.tensor), offset, size: bytesIn(view) } }
+  })
   if (call.kernel.constants.length > 0)
     entries.push({ binding: entries.length, resource: { buffer: sizesOf(call.kernel) } })
   const layout = pipeline.getBindGroupLayout(0)

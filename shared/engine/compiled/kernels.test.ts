@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { randomFrom } from '../../model/random.ts'
+import { referenceLoss } from '../reference.ts'
 import {
   attend,
   attendBackward,
@@ -17,13 +18,17 @@ import {
   sumProducts,
 } from '../referenceMatrix.ts'
 import { type Dawn, installDawn, NO_DAWN } from '../tfjs/dawn.ts'
+import { changing } from './changing.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { MOST_GROUPS, THREADS } from './kernel.ts'
 import { attention, attentionBackwardKeys, attentionBackwardQueries } from './kernels/attention.ts'
+import { crossEntropy, pairsOf, partialSums, STEP_NUMBERS_SIZE, stepNumbers } from './kernels/crossEntropy.ts'
 import { layerNorm, layerNormBackward } from './kernels/layerNorm.ts'
-import { matmul, type Order, type Product, partSize, sumSplits, type Tile } from './kernels/matmul.ts'
+import { matmul, type Order, type Product, partSize, type Tile } from './kernels/matmul.ts'
+import type { Sharing } from './kernels/rows.ts'
+import { sumOfParts } from './kernels/sumOfParts.ts'
 import { swiglu } from './kernels/swiglu.ts'
-import { makeList, scratch, tensor } from './plan.ts'
+import { makeList, scratch, type Tensor, tensor } from './plan.ts'
 import { runOnce } from './runOnce.ts'
 
 /** ‖got − wanted‖/‖wanted‖: f32 sums of these lengths give up to 1e-6, a wrong term 1e-2 and more. */
@@ -101,17 +106,56 @@ else {
     expect(distance(got.dx, wanted)).toBeLessThan(2e-2)
   })
 
+  // SwiftShader's have 4 threads; larger ones are made of shared memory here, in the same kernel.
+  test.each([4, 8, 16, 32, 64, 128])('rows summed in subgroups of %i threads', async (size) => {
+    const emulated = (name: string, pair: string) => `
+fn ${name}(value: f32, lane: u32) -> f32 {
+  workgroupBarrier();
+  threads_[lane] = value;
+  workgroupBarrier();
+  let first = lane / ${size}u * ${size}u;
+  var all = threads_[first];
+  for (var at = first + 1u; at < min(first + ${size}u, 32u); at++) { all = ${pair}; }
+  return all;
+}`
+    const sized = changing(open, {
+      'enable subgroups;': '',
+      ', @builtin(subgroup_size) size: u32': '',
+      'subgroupSize = size;': `subgroupSize = ${size}u;`,
+      'subgroupAdd(value)': 'addOf(value, lane)',
+      'subgroupMax(value)': 'mostOf(value, lane)',
+      'var<private> subgroupSize: u32;': `var<private> subgroupSize: u32;
+var<workgroup> threads_: array<f32, 32>;
+${emulated('addOf', 'all + threads_[at]')}
+${emulated('mostOf', 'max(all, threads_[at])')}`,
+    })
+    await expectRows(sized, { threadsPerRow: 32, subgroups: true })
+  })
+
+  test.each([
+    { threadsPerRow: 1 },
+    { threadsPerRow: 8 },
+    { threadsPerRow: 2, subgroups: true },
+    { threadsPerRow: 64, subgroups: true },
+  ])('rows shared by $threadsPerRow threads, by subgroups: $subgroups', async (sharing) => {
+    await expectRows(open, sharing)
+  })
+
   // Scores of ±90: e to that power overflows f32 if the maximum is not taken out first.
   test.each([
     { rows: 1, atOnce: 3 },
     { rows: 3, atOnce: 1 },
     { rows: 2, atOnce: 2 },
+    { rows: 1, atOnce: 1, tiled: true },
+    { rows: 1, atOnce: 1, tiled: true, sequences: 1, heads: 1, headDim: 64, length: 37 },
+    { rows: 1, atOnce: 1, tiled: true, sequences: 1, heads: 2, headDim: 92, length: 11 },
+    { rows: 1, atOnce: 1, tiled: true, sequences: 1, heads: 1, headDim: 128, length: 13 },
   ])(
-    'attention with large scores, $rows rows a thread, $atOnce at once, three heads of odd width',
-    async (way) => {
-      const [sequences, length, heads, headDim] = [2, 19, 3, 6]
+    'attention with large scores: %o',
+    async ({ sequences = 2, heads = 3, headDim = 6, length = 19, ...way }) => {
       const [rows, d] = [sequences * length, heads * headDim]
-      const large = (name: string) => random(rows, d, name, (value) => 6 * value)
+      const far = 15 / Math.sqrt(headDim) // scores of about as much, whatever the width
+      const large = (name: string) => random(rows, d, name, (value) => far * value)
       const given = {
         q: large('q'),
         k: large('k'),
@@ -159,6 +203,47 @@ else {
     expect(distance(got.mixed, gatedSilu(gate, up).values)).toBeLessThan(TOLERANCE)
   })
 
+  // 2,000 · 2,000 is more than f16 has; an infinity would be no number in the next sum.
+  test('a state beyond the largest number of f16 is stored as that', async () => {
+    const [gateUp, mixed] = [tensor('gate, up', 8), tensor('mixed', 4)]
+    const list = makeList()
+    list.run('SwiGLU', swiglu(4, 4, 'rounded'), gateUp, mixed)
+    const values = Float32Array.of(2_000, 1, 2_000, 0, 2_000, 1, -2_000, 1)
+    const got = await runOnce(open, list, new Map([[gateUp, values]]), { mixed })
+    const one = Math.round((2 ** 11 * 1) / (1 + Math.exp(-1))) / 2 ** 11 // to 11 bits
+    expect([...got.mixed]).toEqual([65_504, one, -65_504, 0])
+  })
+
+  // A batch of 65,536 rows: unscaled, of the slopes of 1.5e-5 · e^(logit)/Σ nearly all would be below what f16 has.
+  test('gradients of logits survive f16 in large batches', async () => {
+    const [rows, width, batch] = [3, 200, 65_536]
+    const logits = random(rows, width, 'logits')
+    const targets = [7, 0, 199]
+    const wanted = referenceLoss(logits, targets).dLogits.values.map((slope) => (slope * rows) / batch)
+    const chunk = { rows, firstRow: 0, columns: width, parts: 4, length: 1, threadsPerRow: 1 }
+    const half = { ...chunk, element: 'rounded' as const }
+    const of = tensorsFor({ logits })
+    const [found, ids] = [tensor('found', 2 * rows * pairsOf(half)), tensor('ids', 2 * rows)]
+    const [losses, numbers] = [tensor('losses', rows), tensor('numbers', STEP_NUMBERS_SIZE)]
+    const list = makeList()
+    list.run('sums', partialSums(half), of.logits, found)
+    list.run('slopes', crossEntropy(half, true), ids, found, of.logits, losses, numbers)
+    const factors = stepNumbers({ keep: 1, rate: 0, unbias: 1, rows: batch }, 'rounded')
+    const given = new Map<Tensor, Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>>([
+      ...valuesOf({ logits }, of),
+      [ids, Uint32Array.from(targets.flatMap((target) => [0, target]))],
+      [numbers, factors],
+    ])
+    const got = await runOnce(open, list, given, { slopes: of.logits })
+    const unscale = factors[5] as number // StepNumbers
+    const slopes = got.slopes.map((slope) => slope * unscale)
+    expect(distance(slopes, wanted)).toBeLessThan(1e-3)
+    // Those of all other ids alone, which are small.
+    const others = (all: ArrayLike<number>) =>
+      Array.from(all).filter((_, i) => i % width !== targets[Math.floor(i / width)])
+    expect(distance(others(slopes), others(wanted))).toBeLessThan(1e-3)
+  })
+
   test('an odd number of elements that takes more workgroups than a dimension has', async () => {
     const count = MOST_GROUPS * THREADS + 65
     const [gateUp, mixed] = [tensor('gate, up', 2 * count + 2), tensor('mixed', count)]
@@ -180,6 +265,31 @@ else {
     const got = await runOnce(open, list, valuesOf(given, of), { y })
     expect(distance(got.y, normalise(given.x, given.gain).y.values)).toBeLessThan(TOLERANCE)
   })
+}
+
+/** The mean and the deviation of rows, and the largest logit and the sum of their powers. */
+async function expectRows(device: OpenDevice, sharing: Sharing): Promise<void> {
+  if (sharing.subgroups && !device.features.subgroups) throw new Error('This driver has no subgroups.')
+  const [rows, width] = [5, 332]
+  const given = { x: random(rows, width, 'x', (value) => 20 * value), gain: random(1, width, 'gain') }
+  const of = tensorsFor(given)
+  const chunk = { rows, firstRow: 0, columns: width, parts: 4, length: 1, ...sharing }
+  const [y, stats] = [tensor('y', rows * width), tensor('stats', 2 * rows)]
+  const found = tensor('found', 2 * rows * pairsOf(chunk))
+  const list = makeList()
+  list.run('norm', layerNorm({ rows, width, ...sharing }), of.x, of.gain, y, stats)
+  list.run('sums', partialSums(chunk), of.x, found)
+  const got = await runOnce(device, list, valuesOf(given, of), { y, found })
+  expect(distance(got.y, normalise(given.x, given.gain).y.values)).toBeLessThan(TOLERANCE)
+  for (let row = 0; row < rows; row++) {
+    const logits = given.x.values.subarray(row * width, (row + 1) * width)
+    const pairs = got.found.subarray(2 * row * pairsOf(chunk), 2 * (row + 1) * pairsOf(chunk))
+    let sum = 0 // Σ e^logit, in the pairs' own scales
+    for (let at = 0; at < pairs.length; at += 2)
+      sum += Math.exp(pairs[at] as number) * (pairs[at + 1] as number) // whole pairs
+    const wanted = logits.reduce((all, logit) => all + Math.exp(logit), 0)
+    expect(Math.abs(sum / wanted - 1)).toBeLessThan(TOLERANCE)
+  }
 }
 
 /** Compares a product with the reference's, in each matrix of a batch. */
@@ -231,7 +341,11 @@ async function expectSplit(product: Product, tile: Tile): Promise<void> {
   const parts = scratch('parts', splits * count * partSize(product))
   const list = makeList()
   list.run('product', matmul(product, tile), of.a, of.b, parts)
-  list.run('sum', sumSplits(product), parts, of.c)
+  const [each, stride] = [partSize(product), batch?.strides.c ?? 0]
+  const places = Array.from({ length: count }, (_, at) => {
+    return { width: m * n, from: at * each, stride: count * each, parts: splits, to: at * stride }
+  })
+  list.run('sum', sumOfParts(places), parts, of.c)
   const got = await runOnce(open, list, valuesOf(given, of), { c: of.c })
   for (let at = 0; at < count; at++) {
     const part = ({ values }: Matrix, stride: number, rows: number, columns: number) =>

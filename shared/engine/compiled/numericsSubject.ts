@@ -1,12 +1,12 @@
 /** The compiled engine and its parts, as ../numerics.ts tests them. */
-import type { Subject } from '../numerics.ts'
+import { F16_TOLERANCE, type Subject } from '../numerics.ts'
 import type { Matrix } from '../referenceMatrix.ts'
 import { type Choices, cpuChoices } from './choices.ts'
 import { createCompiledEngine } from './createCompiledEngine.ts'
 import { type OpenDevice, openDevice } from './device.ts'
 import { nextLogits } from './infer.ts'
 import { attention, attentionBackwardKeys, attentionBackwardQueries } from './kernels/attention.ts'
-import { crossEntropy, partialSums } from './kernels/crossEntropy.ts'
+import { crossEntropy, pairsOf, partialSums, STEP_NUMBERS_SIZE, stepNumbers } from './kernels/crossEntropy.ts'
 import { matmul, type Product } from './kernels/matmul.ts'
 import { sumLosses } from './kernels/update.ts'
 import { makeList, scratch, tensor } from './plan.ts'
@@ -19,6 +19,7 @@ const single = ({ values }: Matrix) => Float32Array.from(values)
 export function compiledSubject(choices: Choices = cpuChoices(), recomputes = false): Subject {
   return {
     open: (config) => createCompiledEngine({ config, choices, recomputes }),
+    ...(choices.states !== 'f32' && { tolerance: F16_TOLERANCE }),
 
     /** The engine makes those of one position only: asked for position after position. */
     logits: (config, parameters, ids) =>
@@ -40,7 +41,14 @@ export function compiledSubject(choices: Choices = cpuChoices(), recomputes = fa
     attention: ({ heads, length, dim, q, k, v, dMerged }) =>
       withDevice((open) => {
         const size = heads * length * dim
-        const shape = { sequences: heads, length, heads: 1, headDim: dim, ...choices.attention }
+        const shape = {
+          sequences: heads,
+          length,
+          heads: 1,
+          headDim: dim,
+          element: choices.states,
+          ...choices.attention,
+        }
         const of = (name: string) => tensor(name, size)
         const given = [of('q'), of('k'), of('v'), of('dMerged')] as const
         const made = { merged: of('merged'), dq: of('dq'), dk: of('dk'), dv: of('dv') }
@@ -68,16 +76,23 @@ export function compiledSubject(choices: Choices = cpuChoices(), recomputes = fa
     output: ({ x, embedding, targets }) =>
       withDevice(async (open) => {
         const { rows, columns: width } = x
-        const chunk = { rows, firstRow: 0, columns: embedding.rows, parts: choices.lossParts, length: 1 }
+        const chunk = {
+          rows,
+          firstRow: 0,
+          columns: embedding.rows,
+          parts: choices.lossParts,
+          length: 1,
+          threadsPerRow: choices.threadsPerRow,
+        }
         const [tx, te] = [tensor('x', rows * width), tensor('embedding', embedding.rows * width)]
-        const [ids, numbers] = [tensor('ids', 2 * rows), tensor('numbers', 4)]
+        const [ids, numbers] = [tensor('ids', 2 * rows), tensor('numbers', STEP_NUMBERS_SIZE)]
         const made = {
           dx: tensor('dx', tx.size),
           dEmbedding: tensor('dE', te.size),
           losses: tensor('losses', 256),
         }
         const logits = scratch('logits', rows * embedding.rows)
-        const [found, losses] = [scratch('found', 2 * rows * chunk.parts), scratch('losses', rows)]
+        const [found, losses] = [scratch('found', 2 * rows * pairsOf(chunk)), scratch('losses', rows)]
         const product = (order: Product['order'], m: number, n: number, k: number) => {
           const whole: Product = { order, m, n, k, result: 'set' }
           return matmul(whole, choices.tile(whole))
@@ -93,7 +108,7 @@ export function compiledSubject(choices: Choices = cpuChoices(), recomputes = fa
           [tx, single(x)],
           [te, single(embedding)],
           [ids, Uint32Array.from(targets.flatMap((target) => [0, target]))],
-          [numbers, Float32Array.of(1, 0, 1, 1 / rows)],
+          [numbers, stepNumbers({ keep: 1, rate: 0, unbias: 1, rows }, 'f32')],
         ])
         const got = await runOnce(open, list, given, made)
         return { ...got, loss: got.losses.reduce((sum, loss) => sum + loss, 0) / rows }

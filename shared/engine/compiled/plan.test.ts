@@ -3,7 +3,8 @@ import { PRESET_NAMES, PRESETS } from '../../model/config.ts'
 import { parameterLayout } from '../../model/layout.ts'
 import { predictPeakBytes } from '../tfjs/peakBytes.ts'
 import { cpuChoices, gpuChoices } from './choices.ts'
-import { elementwise, MOST_GROUPS } from './kernel.ts'
+import { elementwise, kernel, MOST_GROUPS } from './kernel.ts'
+import { withoutLongDispatches } from './longDispatches.ts'
 import {
   aligned,
   type Call,
@@ -101,6 +102,18 @@ describe.each(Object.entries(shapes))('the plan of %s', (_name, shape) => {
   })
 })
 
+// Products split along their depth are the ones that small micro-batches of small models have.
+test.each(PRESET_NAMES)('at most 30 dispatches a layer of %s, whatever the micro-batch', (preset) => {
+  const state = makeState({ ...PRESETS[preset], layers: 1 })
+  for (const sequences of [1, 2, 3, 4, 8, 16, 32]) {
+    for (const choices of [gpuChoices(), cpuChoices()]) {
+      const { pass } = trainingPlan({ state, sequences, choices })
+      const dispatches = pass.filter(({ label }) => /^block 0\b/.test(label)).length
+      expect(dispatches, `${sequences} sequences`).toBeLessThanOrEqual(30)
+    }
+  }
+})
+
 test('memory shared over time is well below memory not shared, and recomputation saves more', () => {
   const roof = { flops: 1, bandwidth: 1 }
   const memoryOf = (name: string) => summarise(trainingPlan(shapes[name] as StepShape), roof).memory
@@ -153,9 +166,66 @@ function chain(): Plan {
 // second call binds those. 100 operations at 50 a second are 2 s, 1,024 bytes at 256 a second 4 s.
 test('the roofline of a plan, in literal numbers', () => {
   const { total, memory, shaders } = summarise(chain(), { flops: 50, bandwidth: 256 })
-  expect(total).toEqual({ kind: 'all', calls: 3, flops: 300, bytes: 912 + 1_024 + 912, seconds: 11.125 })
+  expect(total).toEqual({
+    kind: 'all',
+    calls: 3,
+    flops: 300,
+    bytes: 912 + 1_024 + 912,
+    seconds: 11.125,
+    longest: 4,
+  })
   expect(shaders).toBe(1)
   expect(memory).toEqual({ kept: 800, scratch: 1_024, unshared: 1_024, peak: 1_824 })
+})
+
+// By hand: 2 s and 4 s at the roof, four times that to be careful, in parts of at most 3 s: 3, 6 and 5 parts of one
+// workgroup of 2 each, so that no more than 2 can be made.
+test('long dispatches are split, as far as their workgroups go', () => {
+  const plan = chain()
+  const split = withoutLongDispatches(plan, { flops: 50, bandwidth: 256 }, 3)
+  expect(split.pass.map(({ label }) => label)).toEqual(
+    ['first', 'second', 'third'].flatMap((of) => [`${of}, part 1 of 2`, `${of}, part 2 of 2`]),
+  )
+  expect(split.pass.map(({ kernel }) => kernel.groups)).toEqual(Array(6).fill([1, 1, 1]))
+  expect(summarise(split, { flops: 50, bandwidth: 256 }).total).toMatchObject({
+    ...{ calls: 6, flops: 300, bytes: 912 + 1_024 + 912, longest: 2 },
+  })
+  expect(withoutLongDispatches(plan, { flops: 50, bandwidth: 256 }, 16).pass).toEqual(plan.pass)
+})
+
+test('the parts of a dispatch are its workgroups, each once', () => {
+  const whole = kernel({ kind: 'any', buffers: {}, threads: [1, 1], groups: [5, 3, 4], flops: 60, body: '' })
+  const call = { label: 'any', kernel: whole, views: [] }
+  const places = (count: number) => {
+    const seconds = 4 / count // of 60 operations at 60 a second, four times to be careful
+    const { pass } = withoutLongDispatches(
+      { cleared: [], pass: [call], update: [] },
+      { flops: 60, bandwidth: 1 },
+      seconds,
+    )
+    expect(pass.length).toBeGreaterThanOrEqual(Math.min(count, 60))
+    expect(pass.reduce((sum, { kernel: { flops } }) => sum + flops, 0)).toBeCloseTo(60)
+    return pass.flatMap(({ kernel: { groups, constants } }) => {
+      const [fromX = 0, fromY = 0, fromZ = 0] = constants
+      const range = (from: number, size: number) => Array.from({ length: size }, (_, i) => from + i)
+      return range(fromZ, groups[2]).flatMap((z) =>
+        range(fromY, groups[1]).flatMap((y) => range(fromX, groups[0]).map((x) => `${x} ${y} ${z}`)),
+      )
+    })
+  }
+  for (const count of [2, 3, 4, 7, 12, 13, 59, 60, 1_000]) {
+    const found = places(count)
+    expect(found).toHaveLength(60)
+    expect(new Set(found).size).toBe(60)
+  }
+})
+
+test('states in f16 take half the memory that is not of parameters and sums', () => {
+  const shape = shapes['35m on a GPU'] as StepShape
+  const single = memoryOf(trainingPlan(shape))
+  const half = memoryOf(trainingPlan({ ...shape, choices: { ...shape.choices, states: 'f16' } }))
+  expect(half.kept).toBe(single.kept)
+  expect(half.scratch).toBeLessThan(0.65 * single.scratch)
 })
 
 test('two tensors that follow one another share a buffer; two in one call do not', () => {
@@ -165,7 +235,7 @@ test('two tensors that follow one another share a buffer; two in one call do not
   list.run('second', double(64), b, c)
   list.run('third', double(64), c, d)
   const { buffers, of } = place({ cleared: [], pass: list.calls, update: [] })
-  expect(buffers).toEqual([64, 64])
+  expect(buffers).toEqual([512, 512])
   expect([a, b, c, d].map((one) => of.get(one))).toEqual([0, 1, 0, 1])
 })
 

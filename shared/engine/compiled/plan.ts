@@ -2,27 +2,38 @@
  * A plan: an ordered list of kernels over tensors whose places in memory are settled beforehand. Made once for a model, a
  * micro-batch and a device, then only replayed. This file knows no model (step.ts) and no GPU (executor.ts).
  */
-import type { Access, Kernel } from './kernel.ts'
+import { type Access, bytesOf, type Element, type Kernel } from './kernel.ts'
 
-/** Elements of four bytes. Compared by identity. */
+/** Compared by identity. */
 export interface Tensor {
   readonly name: string
+  /** Elements. */
   readonly size: number
+  readonly element: Element
   /** Scratch tensors live from their first use in a plan to their last and share memory; others have a buffer each. */
   readonly scratch: boolean
 }
 
-/** A part of a tensor; offsets are multiples of ALIGNMENT. */
+/** A part of a tensor, in elements; it begins where a binding may. */
 export interface View {
   readonly tensor: Tensor
   readonly offset: number
   readonly size: number
 }
 
-/** Elements: WebGPU binds buffers from multiples of 256 bytes. */
-export const ALIGNMENT = 64
+/** WebGPU binds buffers from multiples of so many bytes. */
+const ALIGNMENT = 256
 
-export const aligned = (size: number) => Math.ceil(size / ALIGNMENT) * ALIGNMENT
+/** Elements that fill it, of two bytes; of four there are enough in half of it. */
+const ALIGNED_ELEMENTS = ALIGNMENT / 2
+
+/** So many elements of any kind that a binding may begin behind them. */
+export const aligned = (size: number) => Math.ceil(size / ALIGNED_ELEMENTS) * ALIGNED_ELEMENTS
+
+/** Of a whole tensor, or of a part. */
+export function bytesIn(of: Tensor | View): number {
+  return of.size * bytesOf('tensor' in of ? of.tensor.element : of.element)
+}
 
 /** One dispatch. */
 export interface Call {
@@ -41,11 +52,20 @@ export interface Plan {
   readonly update: readonly Call[]
 }
 
-export const tensor = (name: string, size: number): Tensor => ({ name, size, scratch: false })
-export const scratch = (name: string, size: number): Tensor => ({ name, size: aligned(size), scratch: true })
+export const tensor = (name: string, size: number): Tensor => ({
+  ...{ name, size },
+  element: 'f32',
+  scratch: false,
+})
+export const scratch = (name: string, size: number, element: Element = 'f32'): Tensor => ({
+  name,
+  size: aligned(size),
+  element,
+  scratch: true,
+})
 
 export function view(tensor: Tensor, offset = 0, size = tensor.size - offset): View {
-  if (offset % ALIGNMENT !== 0 || offset + size > tensor.size)
+  if ((offset * bytesOf(tensor.element)) % ALIGNMENT !== 0 || offset + size > tensor.size)
     throw new Error(`internal: ${offset} + ${size} is no view of ${tensor.name} with ${tensor.size}`)
   return { tensor, offset, size }
 }
@@ -83,7 +103,7 @@ export function withoutUnread(calls: readonly Call[]): Call[] {
 
 /** Scratch tensors in buffers that they share. */
 export interface Placement {
-  /** Elements of each buffer. */
+  /** Bytes of each buffer. */
   readonly buffers: readonly number[]
   /** Index of the buffer a tensor begins at offset 0 of. */
   readonly of: ReadonlyMap<Tensor, number>
@@ -100,11 +120,12 @@ export function place(plan: Plan): Placement {
   const buffers: { size: number; tenants: Life[] }[] = []
   const of = new Map<Tensor, number>()
   const lives = [...livesOf([...plan.pass, ...plan.update]).values()]
-  for (const life of lives.sort((a, b) => b.tensor.size - a.tensor.size || a.first - b.first)) {
+  const bytes = ({ tensor }: Life) => bytesIn(tensor)
+  for (const life of lives.sort((a, b) => bytes(b) - bytes(a) || a.first - b.first)) {
     const free = buffers.findIndex(({ tenants }) =>
       tenants.every(({ first, last }) => last < life.first || life.last < first),
     )
-    const index = free < 0 ? buffers.push({ size: life.tensor.size, tenants: [] }) - 1 : free
+    const index = free < 0 ? buffers.push({ size: bytes(life), tenants: [] }) - 1 : free
     buffers[index]?.tenants.push(life)
     of.set(life.tensor, index)
   }
@@ -133,5 +154,6 @@ export function keptTensors(plan: Plan): Set<Tensor> {
 /** Bytes that a call must move if it reads and writes everything once: what a roofline counts. */
 export function bytesMoved({ kernel, views }: Call): number {
   const times: Record<Access, number> = { read: 1, write: 1, update: 2, uniform: 0 }
-  return views.reduce((sum, { size }, i) => sum + 4 * size * times[kernel.access[i] as Access], 0) // as many as views
+  const bytes = (view: View, i: number) => bytesIn(view) * times[kernel.access[i] as Access] // as many as views
+  return kernel.share * views.reduce((sum, view, i) => sum + bytes(view, i), 0)
 }

@@ -2,6 +2,7 @@
 import type { TrainJob } from '../engine.ts'
 import { predictPeakBytes } from '../tfjs/peakBytes.ts'
 import { type CompileProgress, compile, type Executable } from './executor.ts'
+import { withoutLongDispatches } from './longDispatches.ts'
 import type { Plan } from './plan.ts'
 import type { Replica } from './replica.ts'
 import {
@@ -33,14 +34,22 @@ export interface Plans {
 const EVALUATION_TOKENS = 1_024
 
 export interface PlanOptions {
-  /** Default: where a step would otherwise take more memory than was predicted for it. */
+  /**
+   * Makes each block's states again in the backward pass: a third more work, and less memory. Default: where a step would
+   * otherwise take more memory than was predicted for it.
+   */
   readonly recomputes?: boolean
+  /** Hears of shaders compiled, out of those a plan needs. */
   readonly progress?: (progress: CompileProgress) => void
+  /** Of a dispatch; those that would take longer are split. Default: LONGEST_SECONDS. */
+  readonly longestSeconds?: number
 }
 
-export function makePlans(replica: Replica, { recomputes, progress }: PlanOptions): Plans {
-  const { state, choices, config } = replica
-  const prepare = async <P extends Plan>(plan: P): Promise<Ready<P>> => {
+export function makePlans(replica: Replica, options: PlanOptions): Plans {
+  const { state, choices, config, speed } = replica
+  const { recomputes, progress, longestSeconds } = options
+  const prepare = async <P extends Plan>(whole: P): Promise<Ready<P>> => {
+    const plan = withoutLongDispatches(whole, speed, longestSeconds)
     return { plan, executable: await compile(replica.open, plan, replica.memory, progress) }
   }
   const slot = <P extends Plan, Of extends Record<string, number>>(make: (of: Of) => P) => {

@@ -8,13 +8,16 @@ import type { OptimiserState } from '../engine.ts'
 import type { Choices } from './choices.ts'
 import type { OpenDevice } from './device.ts'
 import { type Memory, makeReader, newBuffer, readParts } from './executor.ts'
-import type { Tensor } from './plan.ts'
+import { type Speed, UNMEASURED } from './longDispatches.ts'
+import { bytesIn, type Tensor } from './plan.ts'
 import { makeState, pieces, rotationTables, type State } from './state.ts'
 
 export interface Replica {
   readonly config: ModelConfig
   readonly open: OpenDevice
   readonly choices: Choices
+  /** How fast the device was measured to be. */
+  readonly speed: Speed
   readonly state: State
   readonly memory: Memory
   /** Of the meter: [4]. */
@@ -23,7 +26,12 @@ export interface Replica {
   updates: number
 }
 
-export function makeReplica(config: ModelConfig, open: OpenDevice, choices: Choices): Replica {
+export function makeReplica(
+  config: ModelConfig,
+  open: OpenDevice,
+  choices: Choices,
+  speed: Speed = UNMEASURED,
+): Replica {
   const state = makeState(config, open.device.limits.maxStorageBufferBindingSize / 4)
   const { parameters, gradients, firstMoments, secondMoments, cosines, sines, numbers, meter } = state
   const tensors = [
@@ -33,9 +41,9 @@ export function makeReplica(config: ModelConfig, open: OpenDevice, choices: Choi
     secondMoments,
     [cosines, sines, numbers, meter],
   ].flat()
-  const memory = new Map(tensors.map((tensor) => [tensor, newBuffer(open, tensor.size, tensor.name)]))
+  const memory = new Map(tensors.map((tensor) => [tensor, newBuffer(open, bytesIn(tensor), tensor.name)]))
   const reader = makeReader(open, meter.size)
-  const replica = { config, open, choices, state, memory, meter: reader, updates: 0 }
+  const replica = { config, open, choices, speed, state, memory, meter: reader, updates: 0 }
   const tables = rotationTables(config)
   open.device.queue.writeBuffer(bufferOf(replica, cosines), 0, tables.cosines)
   open.device.queue.writeBuffer(bufferOf(replica, sines), 0, tables.sines)

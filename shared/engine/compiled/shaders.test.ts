@@ -19,7 +19,16 @@ else {
 
   test.each(PRESET_NAMES)('all shaders of %s compile', async (preset) => {
     const state = makeState(PRESETS[preset])
-    for (const choices of [gpuChoices(), cpuChoices()]) {
+    const { f16, subgroups } = open.features
+    expect({ f16, subgroups }).toEqual({ f16: true, subgroups: true })
+    const variants = [
+      gpuChoices(),
+      cpuChoices(),
+      { ...gpuChoices(), states: 'f16' as const },
+      { ...gpuChoices(), states: 'f16' as const, subgroups },
+      { ...cpuChoices(), states: 'f16' as const },
+    ]
+    for (const choices of variants) {
       const shape = { state, choices, sequences: 1 }
       for (const plan of [trainingPlan(shape), evaluationPlan(shape), nextPlan(shape)])
         expect((await open.guard(() => pipelinesOf(open, plan))).size).toBeGreaterThan(0)

@@ -1,12 +1,13 @@
 /**
  * The tensors that live as long as an engine: parameters, gradients and moments in as few buffers as the device's
  * limit allows, so that clipping and AdamW are a dispatch or two for the whole model. Every tensor of the layout begins
- * at a multiple of ALIGNMENT there, which the flat order of model/layout.ts does not; `pieces` translates.
+ * where a binding may there, which the flat order of model/layout.ts does not; `pieces` translates.
  */
 import { type ModelConfig, ROPE_BASE } from '../../model/config.ts'
 import { type ParameterEntry, type ParameterRange, parameterLayout } from '../../model/layout.ts'
 import { piecesOf } from '../adamw.ts'
 import { EngineError } from '../engine.ts'
+import { STEP_NUMBERS_SIZE } from './kernels/crossEntropy.ts'
 import { aligned, type Tensor, tensor, type View, view } from './plan.ts'
 
 /** Where a tensor of the layout lies. */
@@ -54,7 +55,7 @@ export function makeState(config: ModelConfig, mostElements = MOST_ELEMENTS): St
     places,
     cosines: tensor('cosines', config.sequenceLength * half),
     sines: tensor('sines', config.sequenceLength * half),
-    numbers: tensor('numbers', 4),
+    numbers: tensor('numbers', STEP_NUMBERS_SIZE),
     meter: tensor('meter', 4),
     placeOf(name) {
       const place = places[layout.findIndex((entry) => entry.name === `${name}.weight`)]

@@ -6,21 +6,18 @@
  * V = vocabSize. Three planes [3, N, d] lie `aligned(N·d)` elements apart, so that each can be bound by itself.
  */
 import type { Choices } from './choices.ts'
-import {
-  type AttentionShape,
-  attention,
-  attentionBackwardKeys,
-  attentionBackwardQueries,
-} from './kernels/attention.ts'
-import { crossEntropy, type LogitsShape, partialSums } from './kernels/crossEntropy.ts'
+import { attention, attentionBackwardKeys, attentionBackwardQueries } from './kernels/attention.ts'
+import type { AttentionShape } from './kernels/attentionShape.ts'
+import { crossEntropy, type LogitsShape, pairsOf, partialSums } from './kernels/crossEntropy.ts'
 import { gatherRows, scatterRows } from './kernels/embedding.ts'
-import { gainGradient, headGainGradient, sumGains } from './kernels/gains.ts'
+import { gainGradient, headGainGradient } from './kernels/gains.ts'
 import { type HeadShape, headNorm, headNormBackward } from './kernels/headNorm.ts'
 import { layerNorm, layerNormBackward } from './kernels/layerNorm.ts'
-import { matmul, type Order, type Product, partSize, sumSplits } from './kernels/matmul.ts'
+import { matmul, type Order, type Product } from './kernels/matmul.ts'
 import { pickRow } from './kernels/pickRow.ts'
 import { swiglu, swigluBackward } from './kernels/swiglu.ts'
 import { adamW, endOfSums, SUM_PARTS, sumLosses, sumParts, sumSquares } from './kernels/update.ts'
+import { makeSums, STRIPS } from './partialGradients.ts'
 import {
   aligned,
   type List,
@@ -73,12 +70,12 @@ export interface NextPlan extends Plan {
 
 /** Elements of logits made at once: 64 MiB. */
 const MOST_LOGITS = 2 ** 24
-/** Strips of rows that a gain's gradient is summed in; a multiple of ALIGNMENT. */
-const STRIPS = 64
+/** A chunk has a multiple of so many rows, so that whatever the width a binding may begin behind it. */
+const ROWS_OF_CHUNK = 128
 
 export function trainingPlan(shape: StepShape): TrainingPlan {
   const m = modelOf(shape)
-  const { state, N, d } = m
+  const { N, d } = m
   const pass = makeList()
   const inputs = {
     ids: tensor('ids', m.B * (m.T + 1)),
@@ -111,7 +108,7 @@ export function trainingPlan(shape: StepShape): TrainingPlan {
   const update = updateList(m, lossParts)
   return {
     inputs,
-    cleared: [...state.gradients, lossParts],
+    cleared: [...m.kept.gradients, lossParts],
     pass: withoutUnread(pass.calls),
     update: update.calls,
   }
@@ -137,10 +134,12 @@ export function nextPlan(shape: Omit<StepShape, 'sequences'>): NextPlan {
   const [ids, row, logits] = [tensor('ids', m.T + 1), tensor('row', 1), tensor('logits', m.V)]
   const last = scratch('last row', m.d)
   const hidden = finalStates(m, list, ids).y // [T, d]
-  list.run('last row', pickRow(m.d), hidden, row, last)
-  list.run('logits', m.product('NT', 1, m.V, m.d, 'set'), last, m.weight('model.embed_tokens'), logits)
+  list.run('last row', pickRow(m.d, m.element), hidden, row, last)
+  list.run('logits', m.product('NT', 1, m.V, m.d, 'set', {}), last, m.weight('model.embed_tokens'), logits)
   return { ids, row, logits, cleared: [], pass: list.calls, update: [] }
 }
+
+const sharing = ({ threadsPerRow, subgroups }: Choices) => ({ threadsPerRow, subgroups })
 
 /** Sizes, weights by name, and the shapes that kernels share. */
 type Model = ReturnType<typeof modelOf>
@@ -149,7 +148,9 @@ function modelOf({ state, sequences: B, choices }: StepShape) {
   const { config } = state
   const { dModel: d, hidden: h, heads: H, headDim: D, sequenceLength: T, vocabSize: V } = config
   const N = B * T
+  const { states: element } = choices
   const heads: HeadShape = {
+    element,
     rows: N,
     heads: H,
     headDim: D,
@@ -158,10 +159,12 @@ function modelOf({ state, sequences: B, choices }: StepShape) {
     gainStride: aligned(D),
   }
   const attends: AttentionShape = {
+    element,
     sequences: B,
     length: T,
     heads: H,
     headDim: D,
+    ...choices.attention,
     rows: Math.min(choices.attention.rows, T),
     atOnce: Math.min(choices.attention.atOnce, T),
   }
@@ -171,17 +174,21 @@ function modelOf({ state, sequences: B, choices }: StepShape) {
     n: number,
     k: number,
     result: Product['result'],
+    elements: Product['elements'],
     several: Pick<Product, 'batch' | 'terms'> = {},
   ) => {
-    const whole = { order, m, n, k, result, ...several }
+    const whole = { order, m, n, k, result, elements, ...several }
     return matmul(whole, choices.tile(whole))
   }
   return {
-    state,
+    kept: state,
     config,
     choices,
     product,
-    rowsOf: { rows: N, width: d, threadsPerRow: choices.threadsPerRow },
+    element,
+    /** A state, or the gradient of one. */
+    state: (name: string, size: number) => scratch(name, size, element),
+    rowsOf: { rows: N, width: d, ...sharing(choices), element },
     heads,
     attends,
     /** Elements from one plane of [N, d], or of [N, h], to the next. */
@@ -214,7 +221,7 @@ interface Normed {
 }
 
 function normalise(m: Model, list: List, label: string, x: Tensor, name: string): Normed {
-  const [y, stats] = [scratch('normed', m.N * m.d), scratch('stats', 2 * m.N)]
+  const [y, stats] = [m.state('normed', m.N * m.d), scratch('stats', 2 * m.N)]
   list.run(label, layerNorm(m.rowsOf), x, m.weight(name), y, stats)
   return { y, stats }
 }
@@ -236,40 +243,40 @@ interface Block {
 }
 
 function forwardBlock(m: Model, list: List, layer: number, x: Tensor): Block {
-  const { N, d, h, H, planeD, planeH, state } = m
+  const { N, d, h, H, planeD, planeH, element: a, kept } = m
   const named = (name: string) => `model.layers.${layer}.${name}`
   const run: List['run'] = (label, ...rest) => list.run(`block ${layer}: ${label}`, ...rest)
   const part = (of: Tensor, plane: number, planes = 1) => planesOf(of, plane, planes, planeD, N * d)
 
   const input = normalise(m, list, `block ${layer}: input norm`, x, named('input_layernorm'))
-  const raw = scratch('queries, keys, values', 3 * planeD)
+  const raw = m.state('queries, keys, values', 3 * planeD)
   const square = aligned(d * d)
   const threefold = { count: 3, strides: { a: 0, b: square, c: planeD } }
   run(
     'queries, keys, values',
-    m.product('NN', N, d, d, 'set', { batch: threefold }),
+    m.product('NN', N, d, d, 'set', { a, c: a }, { batch: threefold }),
     input.y,
     m.weight(named('self_attn.q_proj'), 3),
     raw,
   )
-  const [turned, headStats] = [scratch('turned', 2 * planeD), scratch('head stats', 4 * N * H)]
+  const [turned, headStats] = [m.state('turned', 2 * planeD), scratch('head stats', 4 * N * H)]
   const gains = m.weight(named('self_attn.q_norm'), 2)
   run(
     'head norm and rotation',
     headNorm(m.heads),
     part(raw, 0, 2),
     gains,
-    state.cosines,
-    state.sines,
+    kept.cosines,
+    kept.sines,
     turned,
     headStats,
   )
-  const [merged, sums] = [scratch('merged', N * d), scratch('log sums', N * H)]
+  const [merged, sums] = [m.state('merged', N * d), scratch('log sums', N * H)]
   run('attention', attention(m.attends), part(turned, 0), part(turned, 1), part(raw, 2), merged, sums)
   const middle = scratch('x after attention', N * d)
   run(
     'attention output',
-    m.product('NN', N, d, d, 'residual'),
+    m.product('NN', N, d, d, 'residual', { a }),
     merged,
     m.weight(named('self_attn.o_proj')),
     x,
@@ -277,19 +284,26 @@ function forwardBlock(m: Model, list: List, layer: number, x: Tensor): Block {
   )
 
   const post = normalise(m, list, `block ${layer}: post norm`, middle, named('post_attention_layernorm'))
-  const gateUp = scratch('gate, up', 2 * planeH)
+  const gateUp = m.state('gate, up', 2 * planeH)
   const twofold = { count: 2, strides: { a: 0, b: aligned(d * h), c: planeH } }
   run(
     'gate, up',
-    m.product('NN', N, h, d, 'set', { batch: twofold }),
+    m.product('NN', N, h, d, 'set', { a, c: a }, { batch: twofold }),
     post.y,
     m.weight(named('mlp.gate_proj'), 2),
     gateUp,
   )
-  const mixed = scratch('mixed', N * h)
-  run('SwiGLU', swiglu(N * h, planeH), gateUp, mixed)
+  const mixed = m.state('mixed', N * h)
+  run('SwiGLU', swiglu(N * h, planeH, a), gateUp, mixed)
   const out = scratch('x after block', N * d)
-  run('down', m.product('NN', N, d, h, 'residual'), mixed, m.weight(named('mlp.down_proj')), middle, out)
+  run(
+    'down',
+    m.product('NN', N, d, h, 'residual', { a }),
+    mixed,
+    m.weight(named('mlp.down_proj')),
+    middle,
+    out,
+  )
   return { x, input, raw, headStats, turned, merged, sums, middle, post, gateUp, mixed, out }
 }
 
@@ -304,15 +318,17 @@ function finalStates(m: Model, list: List, ids: Tensor): Normed {
   return normalise(m, list, 'final norm', x, 'model.norm')
 }
 
-/** Rows whose logits are made at once; all chunks but the last have a multiple of ALIGNMENT rows. */
-function chunksOf({ N, V, T, choices }: Model): LogitsShape[] {
-  const most = Math.max(64, Math.floor(MOST_LOGITS / V / 64) * 64)
+/** Rows whose logits are made at once; all chunks but the last have a multiple of ROWS_OF_CHUNK. */
+function chunksOf({ N, V, T, choices, element }: Model): LogitsShape[] {
+  const most = Math.max(ROWS_OF_CHUNK, Math.floor(MOST_LOGITS / V / ROWS_OF_CHUNK) * ROWS_OF_CHUNK)
   return Array.from({ length: Math.ceil(N / most) }, (_, chunk) => ({
     rows: Math.min(most, N - chunk * most),
     firstRow: chunk * most,
     columns: V,
     parts: Math.min(choices.lossParts, V),
     length: T,
+    ...sharing(choices),
+    element,
   }))
 }
 
@@ -321,10 +337,14 @@ const rowsOf = (of: Tensor, { firstRow, rows }: LogitsShape, d: number) => view(
 /** hidden: [N, d] → logits of a chunk's rows, [rows, V], and what partialSums found in them. */
 function logitsOf(m: Model, list: List, hidden: Tensor, chunk: LogitsShape) {
   const { rows } = chunk
-  const [logits, found] = [scratch('logits', rows * m.V), scratch('maxima and sums', 2 * rows * chunk.parts)]
+  const a = m.element
+  const [logits, found] = [
+    m.state('logits', rows * m.V),
+    scratch('maxima and sums', 2 * rows * pairsOf(chunk)),
+  ]
   list.run(
     'logits',
-    m.product('NT', rows, m.V, m.d, 'set'),
+    m.product('NT', rows, m.V, m.d, 'set', { a, c: a }),
     rowsOf(hidden, chunk, m.d),
     m.weight('model.embed_tokens'),
     logits,
@@ -335,23 +355,21 @@ function logitsOf(m: Model, list: List, hidden: Tensor, chunk: LogitsShape) {
 
 /** x: [N, d] → dx; the gradients of embedding and final norm; the losses' sums. */
 function lossAndGradient(m: Model, list: List, x: Tensor, dx: Tensor, ids: Tensor, lossParts: Tensor): void {
-  const { N, d, V } = m
+  const { N, d, V, element: a } = m
   const final = normalise(m, list, 'final norm', x, 'model.norm')
-  const [losses, dHidden] = [scratch('losses', N), scratch('gradient of final norm', N * d)]
+  const [losses, dHidden] = [scratch('losses', N), m.state('gradient of final norm', N * d)]
+  const embedding = 'model.embed_tokens'
   for (const chunk of chunksOf(m)) {
     const { rows } = chunk
     const { logits, found } = logitsOf(m, list, final.y, chunk) // [rows, V]
-    list.run('loss', crossEntropy(chunk, true), ids, found, logits, losses, view(m.state.numbers))
+    list.run('loss', crossEntropy(chunk, true), ids, found, logits, losses, view(m.kept.numbers))
     const [hidden, slope] = [rowsOf(final.y, chunk, d), rowsOf(dHidden, chunk, d)]
-    const embedding = 'model.embed_tokens'
-    addWeightGradient(m, list.run, 'gradient of logits’ weights', { m: V, n: d, rows }, [
-      logits,
-      hidden,
-      m.gradient(embedding),
-    ])
+    const sums = makeSums(m.choices, [{ m: V, n: d, rows, to: 0, elements: { a, b: a } }])
+    sums.product(list.run, 'gradient of logits’ weights', 0, [logits, hidden, m.gradient(embedding)])
+    sums.add(list.run, 'gradient of logits’ weights', m.gradient(embedding))
     list.run(
       'gradient of final states',
-      m.product('NN', rows, d, V, 'set'),
+      m.product('NN', rows, d, V, 'set', { a, c: a }),
       logits,
       m.weight(embedding),
       slope,
@@ -367,94 +385,85 @@ function lossAndGradient(m: Model, list: List, x: Tensor, dx: Tensor, ids: Tenso
     final.stats,
     dx,
   )
-  const partial = scratch('strips of gains', STRIPS * d)
-  list.run(
-    'gain of final norm',
-    gainGradient({ rows: N, strips: STRIPS }, d),
-    dHidden,
-    x,
-    final.stats,
-    partial,
-  )
-  const place = { width: d, from: 0, parts: STRIPS, to: 0 }
-  list.run('gain of final norm', sumGains([place]), partial, m.gradient('model.norm'))
-}
-
-interface WeightGradient {
-  /** Of the weights, [m, n] = [inputs, outputs]. */
-  readonly m: number
-  readonly n: number
-  readonly rows: number
-  readonly batch?: Product['batch']
-}
-
-/** Adds xᵀ·dy to the gradient of weights; split along the rows where that makes too few workgroups. */
-function addWeightGradient(
-  { choices }: Model,
-  run: List['run'],
-  label: string,
-  { m, n, rows: k, batch }: WeightGradient,
-  [x, dy, gradient]: readonly [Tensor | View, Tensor | View, View],
-): void {
-  const whole: Product = { order: 'TN', m, n, k, batch, result: 'add' }
-  const splits = choices.splits(whole)
-  if (splits === 1) {
-    run(label, matmul(whole, choices.tile(whole)), x, dy, gradient)
-    return
-  }
-  const split: Product = { ...whole, result: 'set', splits }
-  const parts = scratch('parts of a gradient', splits * (batch?.count ?? 1) * partSize(split))
-  run(label, matmul(split, choices.tile(split)), x, dy, parts)
-  run(label, sumSplits(split), parts, gradient)
+  const label = 'gain of final norm'
+  const sums = makeSums(m.choices, [], [{ width: d, parts: STRIPS, to: 0 }])
+  list.run(label, gainGradient({ rows: N, strips: STRIPS }, d, a), dHidden, x, final.stats, sums.strips(0))
+  sums.add(list.run, label, m.gradient('model.norm'))
 }
 
 /** `dx`, the gradient of the block's output, becomes that of its input, in place. */
 function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor): void {
-  const { N, d, h, D, H, planeD, planeH, state } = m
+  const { N, d, h, D, H, planeD, planeH, element: a, kept } = m
   const named = (name: string) => `model.layers.${layer}.${name}`
   const run: List['run'] = (label, ...rest) => list.run(`block ${layer} backward: ${label}`, ...rest)
   const part = (of: Tensor, plane: number, planes = 1) => planesOf(of, plane, planes, planeD, N * d)
   const strips = { rows: N, strips: STRIPS }
-  const partial = scratch('strips of gains', 4 * STRIPS * d) // post norm, queries, keys, input norm
-  const stripsOf = (index: number, count = 1) => view(partial, index * STRIPS * d, count * STRIPS * d)
+  const [square, wide] = [aligned(d * d), aligned(d * h)]
+  const first = kept.placeOf(named('input_layernorm'))
+  const to = (name: string) => kept.placeOf(named(name)).offset - first.offset
+  const [DOWN, GATE_UP, OUTPUT, PROJECTIONS] = [0, 1, 2, 3]
+  const [POST_NORM, HEAD_NORMS, INPUT_NORM] = [0, 1, 3]
+  const sums = makeSums(
+    m.choices,
+    [
+      { m: h, n: d, rows: N, to: to('mlp.down_proj'), elements: { a } },
+      {
+        ...{ m: d, n: h, rows: N, to: to('mlp.gate_proj'), elements: { a, b: a } },
+        batch: { count: 2, strides: { a: 0, b: planeH, c: wide } },
+      },
+      { m: d, n: d, rows: N, to: to('self_attn.o_proj'), elements: { a } },
+      {
+        ...{ m: d, n: d, rows: N, to: to('self_attn.q_proj'), elements: { a, b: a } },
+        batch: { count: 3, strides: { a: 0, b: planeD, c: square } },
+      },
+    ],
+    [
+      { width: d, parts: STRIPS, to: to('post_attention_layernorm') },
+      { width: D, parts: STRIPS * H, to: to('self_attn.q_norm') },
+      { width: D, parts: STRIPS * H, to: to('self_attn.k_norm') },
+      { width: d, parts: STRIPS, to: 0 },
+    ],
+  )
 
-  const dMixed = scratch('gradient of mixed', N * h)
-  run('down', m.product('NT', N, h, d, 'set'), dx, m.weight(named('mlp.down_proj')), dMixed)
-  addWeightGradient(m, run, 'weights of down', { m: h, n: d, rows: N }, [
-    s.mixed,
-    dx,
-    m.gradient(named('mlp.down_proj')),
-  ])
-  const dGateUp = scratch('gradient of gate, up', 2 * planeH)
-  run('SwiGLU', swigluBackward(N * h, planeH), dMixed, s.gateUp, dGateUp)
-  const wide = aligned(d * h)
-  const gateUpWeights = { count: 2, strides: { a: 0, b: planeH, c: wide } }
-  addWeightGradient(m, run, 'weights of gate, up', { m: d, n: h, rows: N, batch: gateUpWeights }, [
+  const dMixed = m.state('gradient of mixed', N * h)
+  run('down', m.product('NT', N, h, d, 'set', { c: a }), dx, m.weight(named('mlp.down_proj')), dMixed)
+  sums.product(run, 'weights of down', DOWN, [s.mixed, dx, m.gradient(named('mlp.down_proj'))])
+  const dGateUp = m.state('gradient of gate, up', 2 * planeH)
+  run('SwiGLU', swigluBackward(N * h, planeH, a), dMixed, s.gateUp, dGateUp)
+  sums.product(run, 'weights of gate, up', GATE_UP, [
     s.post.y,
     dGateUp,
     m.gradient(named('mlp.gate_proj'), 2),
   ])
-  const dPost = scratch('gradient of post norm', N * d)
+  const dPost = m.state('gradient of post norm', N * d)
   run(
     'gate, up',
-    m.product('NT', N, d, h, 'set', { terms: { count: 2, strides: { a: planeH, b: wide } } }),
+    m.product(...(['NT', N, d, h, 'set', { a, c: a }] as const), {
+      terms: { count: 2, strides: { a: planeH, b: wide } },
+    }),
     dGateUp,
     m.weight(named('mlp.gate_proj'), 2),
     dPost,
   )
   const postGain = m.weight(named('post_attention_layernorm'))
   run('post norm', layerNormBackward(m.rowsOf, true), dPost, s.middle, postGain, s.post.stats, dx)
-  run('gain of post norm', gainGradient(strips, d), dPost, s.middle, s.post.stats, stripsOf(0))
+  run('gain of post norm', gainGradient(strips, d, a), dPost, s.middle, s.post.stats, sums.strips(POST_NORM))
 
-  const dMerged = scratch('gradient of merged', N * d)
-  run('attention output', m.product('NT', N, d, d, 'set'), dx, m.weight(named('self_attn.o_proj')), dMerged)
-  addWeightGradient(m, run, 'weights of attention output', { m: d, n: d, rows: N }, [
+  const dMerged = m.state('gradient of merged', N * d)
+  run(
+    'attention output',
+    m.product('NT', N, d, d, 'set', { c: a }),
+    dx,
+    m.weight(named('self_attn.o_proj')),
+    dMerged,
+  )
+  sums.product(run, 'weights of attention output', OUTPUT, [
     s.merged,
     dx,
     m.gradient(named('self_attn.o_proj')),
   ])
-  const dTurned = scratch('gradient of turned', 2 * planeD)
-  const dRaw = scratch('gradient of queries, keys, values', 3 * planeD)
+  const dTurned = m.state('gradient of turned', 2 * planeD)
+  const dRaw = m.state('gradient of queries, keys, values', 3 * planeD)
   const along = scratch('along', N * H)
   const [q, k, v] = [part(s.turned, 0), part(s.turned, 1), part(s.raw, 2)]
   run(
@@ -474,50 +483,41 @@ function backwardBlock(m: Model, list: List, layer: number, s: Block, dx: Tensor
     dTurned,
     raw,
     m.weight(named('self_attn.q_norm'), 2),
-    state.cosines,
-    state.sines,
+    kept.cosines,
+    kept.sines,
     s.headStats,
     part(dRaw, 0, 2),
   )
   run(
     'gains of head norm',
     headGainGradient(strips, m.heads),
-    ...[dTurned, raw, state.cosines, state.sines, s.headStats, stripsOf(1, 2)],
+    ...[dTurned, raw, kept.cosines, kept.sines, s.headStats, sums.strips(HEAD_NORMS, 2)],
   )
-  const square = aligned(d * d)
-  const projections = { count: 3, strides: { a: 0, b: planeD, c: square } }
-  addWeightGradient(m, run, 'weights of queries, keys, values', { m: d, n: d, rows: N, batch: projections }, [
+  sums.product(run, 'weights of queries, keys, values', PROJECTIONS, [
     s.input.y,
     dRaw,
     m.gradient(named('self_attn.q_proj'), 3),
   ])
-  const dInput = scratch('gradient of input norm', N * d)
+  const dInput = m.state('gradient of input norm', N * d)
   run(
     'queries, keys, values',
-    m.product('NT', N, d, d, 'set', { terms: { count: 3, strides: { a: planeD, b: square } } }),
+    m.product(...(['NT', N, d, d, 'set', { a, c: a }] as const), {
+      terms: { count: 3, strides: { a: planeD, b: square } },
+    }),
     dRaw,
     m.weight(named('self_attn.q_proj'), 3),
     dInput,
   )
   const inputGain = m.weight(named('input_layernorm'))
   run('input norm', layerNormBackward(m.rowsOf, true), dInput, s.x, inputGain, s.input.stats, dx)
-  run('gain of input norm', gainGradient(strips, d), dInput, s.x, s.input.stats, stripsOf(3))
+  run('gain of input norm', gainGradient(strips, d, a), dInput, s.x, s.input.stats, sums.strips(INPUT_NORM))
 
-  const first = state.placeOf(named('input_layernorm'))
-  const to = (name: string) => state.placeOf(named(name)).offset - first.offset
-  const last = state.placeOf(named('post_attention_layernorm'))
-  const places = [
-    { width: d, from: 0, parts: STRIPS, to: to('post_attention_layernorm') },
-    { width: D, from: STRIPS * d, parts: STRIPS * H, to: to('self_attn.q_norm') },
-    { width: D, from: 2 * STRIPS * d, parts: STRIPS * H, to: to('self_attn.k_norm') },
-    { width: d, from: 3 * STRIPS * d, parts: STRIPS, to: 0 },
-  ]
-  const gradients = at(state.gradients, first, last.offset + last.size - first.offset)
-  run('gains', sumGains(places), partial, gradients)
+  const last = kept.placeOf(named('mlp.down_proj'))
+  sums.add(run, 'gradients', at(kept.gradients, first, last.offset + last.size - first.offset))
 }
 
 /** Loss, norm, clipping, AdamW: once for a step, whatever the number of micro-batches. */
-function updateList({ state, choices }: Model, lossParts: Tensor): List {
+function updateList({ kept: state, choices }: Model, lossParts: Tensor): List {
   const list = makeList()
   const count = state.gradients.length
   const parts = Math.min(choices.squareParts, ...state.gradients.map(({ size }) => aligned(size / 4)))

@@ -1,13 +1,6 @@
 /** What a plan costs, before anything runs: kernel by kernel, and the time that the hardware's limits would allow. */
-import { bytesMoved, type Call, keptTensors, type Plan, place } from './plan.ts'
-
-/** A device's limits. */
-export interface Roof {
-  /** Floating-point operations a second, a multiply-add counted as two. */
-  readonly flops: number
-  /** Bytes a second to and from memory. */
-  readonly bandwidth: number
-}
+import { type Speed, secondsOf } from './longDispatches.ts'
+import { bytesIn, bytesMoved, type Call, keptTensors, type Plan, place } from './plan.ts'
 
 export interface KindCost {
   readonly kind: string
@@ -17,6 +10,8 @@ export interface KindCost {
   readonly bytes: number
   /** Seconds at the roof: each call takes the longer of its arithmetic and its traffic. */
   readonly seconds: number
+  /** Of these, those of the longest call. */
+  readonly longest: number
 }
 
 export interface PlanSummary {
@@ -38,7 +33,7 @@ export interface PlanMemory {
   readonly peak: number
 }
 
-export function summarise(plan: Plan, roof: Roof): PlanSummary {
+export function summarise(plan: Plan, roof: Speed): PlanSummary {
   const calls = [...plan.pass, ...plan.update]
   const kinds = new Map<string, KindCost>()
   for (const call of calls) {
@@ -53,7 +48,7 @@ export function summarise(plan: Plan, roof: Roof): PlanSummary {
   }
 }
 
-const none = (kind: string): KindCost => ({ kind, calls: 0, flops: 0, bytes: 0, seconds: 0 })
+const none = (kind: string): KindCost => ({ kind, calls: 0, flops: 0, bytes: 0, seconds: 0, longest: 0 })
 
 const add = (a: KindCost, b: KindCost): KindCost => ({
   kind: a.kind,
@@ -61,18 +56,19 @@ const add = (a: KindCost, b: KindCost): KindCost => ({
   flops: a.flops + b.flops,
   bytes: a.bytes + b.bytes,
   seconds: a.seconds + b.seconds,
+  longest: Math.max(a.longest, b.longest),
 })
 
-function costOf(call: Call, roof: Roof): KindCost {
+function costOf(call: Call, roof: Speed): KindCost {
   const [flops, bytes] = [call.kernel.flops, bytesMoved(call)]
-  const seconds = Math.max(flops / roof.flops, bytes / roof.bandwidth)
-  return { kind: call.kernel.kind, calls: 1, flops, bytes, seconds }
+  const seconds = secondsOf(call, roof)
+  return { kind: call.kernel.kind, calls: 1, flops, bytes, seconds, longest: seconds }
 }
 
 export function memoryOf(plan: Plan): PlanMemory {
   const { buffers, of } = place(plan)
-  const kept = 4 * [...keptTensors(plan)].reduce((sum, { size }) => sum + size, 0)
-  const scratch = 4 * buffers.reduce((sum, size) => sum + size, 0)
-  const unshared = 4 * [...of.keys()].reduce((sum, { size }) => sum + size, 0)
+  const kept = [...keptTensors(plan)].reduce((sum, tensor) => sum + bytesIn(tensor), 0)
+  const scratch = buffers.reduce((sum, size) => sum + size, 0)
+  const unshared = [...of.keys()].reduce((sum, tensor) => sum + bytesIn(tensor), 0)
   return { kept, scratch, unshared, peak: kept + scratch }
 }

@@ -4,6 +4,7 @@ import type { TrainJob } from '../engine.ts'
 import type { Reading, Stepper } from '../job.ts'
 import { innerLearningRate, localWarmup } from '../schedule.ts'
 import { hostBatch } from './batch.ts'
+import { stepNumbers } from './kernels/crossEntropy.ts'
 import type { Ready } from './plans.ts'
 import { bufferOf, type Replica, read, readOptimiser, wholeOf } from './replica.ts'
 import type { TrainingPlan } from './step.ts'
@@ -40,7 +41,7 @@ function innerStep(
   const { queue } = open.device
   const { batchSize, microBatch = batchSize } = job
   const perSequence = config.sequenceLength + 1
-  queue.writeBuffer(bufferOf(replica, replica.state.numbers), 0, stepNumbers(replica, job, step))
+  queue.writeBuffer(bufferOf(replica, replica.state.numbers), 0, numbersOf(replica, job, step))
   executable.begin()
   for (let done = 0; done < batchSize; done += microBatch) {
     const from = (step * batchSize + done) * perSequence
@@ -55,10 +56,10 @@ function innerStep(
   replica.updates++
 }
 
-/** StepNumbers in kernels/crossEntropy.ts. */
-function stepNumbers(replica: Replica, job: TrainJob, step: number): Float32Array<ArrayBuffer> {
+function numbersOf(replica: Replica, job: TrainJob, step: number): Float32Array<ArrayBuffer> {
   const rate = innerLearningRate(job.firstStep + step, job.totalSteps, job.peakLearningRate)
   const warm = rate * localWarmup(replica.updates)
-  const { keep, rate: scaled, unbias } = updateNumbers(warm, 1 / job.totalSteps, replica.updates + 1)
-  return Float32Array.of(keep, scaled, unbias, 1 / (job.batchSize * replica.config.sequenceLength))
+  const factors = updateNumbers(warm, 1 / job.totalSteps, replica.updates + 1)
+  const rows = job.batchSize * replica.config.sequenceLength
+  return stepNumbers({ ...factors, rows }, replica.choices.states)
 }

@@ -1,63 +1,109 @@
 /**
  * Chooses the tile of large products by a short measurement: every candidate multiplies the same two matrices a few times,
- * the fastest whose numbers are right wins. Once for each device, and only for models that have large products.
+ * the fastest whose numbers are right wins, and its speed tells how long other dispatches will take. Once for each device,
+ * and only for models that have large products; what was found on an earlier visit saves the measurement (tuned.ts).
  */
 import type { ModelConfig } from '../../model/config.ts'
-import { CANDIDATES, type Choices, cpuChoices, gpuChoices, LARGE } from './choices.ts'
+import { type Choices, cpuChoices, gpuChoices, LARGE } from './choices.ts'
 import type { OpenDevice } from './device.ts'
 import { compile, readParts } from './executor.ts'
+import type { Kernel } from './kernel.ts'
 import { matmul, type Tile } from './kernels/matmul.ts'
-import { makeList, tensor } from './plan.ts'
+import { swiglu } from './kernels/swiglu.ts'
+import { type Speed, UNMEASURED } from './longDispatches.ts'
+import { makeList, type Tensor, tensor } from './plan.ts'
+import { candidatesOn, readTuned, type Tuned, tunedText } from './tuned.ts'
 
 /** Large enough for a tile's edges not to count; a few milliseconds on a GPU, a tenth of a second on a software one. */
 const SIZES = {
-  software: { m: 256, n: 512, k: 256 },
-  gpu: { m: 1_024, n: 2_048, k: 1_024 },
+  software: { m: 256, n: 512, k: 256, streamed: 2 ** 18 },
+  gpu: { m: 1_024, n: 2_048, k: 1_024, streamed: 2 ** 22 },
 }
 const RUNS = 3
 /** Entries that are compared with the right ones: every place in a tile is among them several times. */
 const CHECKED = 2_048
 
-const tiles = new WeakMap<GPUDevice, Promise<Tile>>()
+const measured = new WeakMap<GPUDevice, Promise<Tuned>>()
+
+/** What is remembered of earlier visits, and who remembers. */
+export interface Memento {
+  /** What `onTuned` was told on an earlier visit; what is damaged or of another device is not used. */
+  readonly tuned?: string | null
+  /** Told of a new measurement. */
+  readonly onTuned?: (text: string) => void
+}
+
+export interface Chosen {
+  readonly choices: Choices
+  readonly speed: Speed
+}
 
 /** What is best for a model on a device. */
-export async function choose(open: OpenDevice, config: ModelConfig): Promise<Choices> {
+export async function choose(open: OpenDevice, config: ModelConfig, memento: Memento = {}): Promise<Chosen> {
   const choicesOf = open.software ? cpuChoices : gpuChoices
   // Of the products, the logits' is the largest; a batch may have several sequences.
   const largest = 8 * config.sequenceLength * config.vocabSize * config.dModel
-  if (largest < LARGE) return choicesOf()
-  const known = tiles.get(open.device) ?? open.guard(() => fastest(open))
-  tiles.set(open.device, known)
-  return choicesOf(await known)
+  if (largest < LARGE) return { choices: choicesOf(), speed: UNMEASURED }
+  const { tile, speed } = await tunedOf(open, memento)
+  return { choices: choicesOf(tile), speed }
 }
 
-async function fastest(open: OpenDevice): Promise<Tile> {
-  const kind = open.software ? 'software' : 'gpu'
-  let best: { tile: Tile; milliseconds: number } | null = null
-  for (const tile of CANDIDATES[kind]) {
-    const milliseconds = await measure(open, tile, SIZES[kind])
-    if (milliseconds < (best?.milliseconds ?? Number.POSITIVE_INFINITY)) best = { tile, milliseconds }
+async function tunedOf(open: OpenDevice, { tuned, onTuned }: Memento): Promise<Tuned> {
+  const known = measured.get(open.device)
+  if (known !== undefined) return known
+  const remembered = tuned ? readTuned(tuned, open) : null
+  const found = remembered ? Promise.resolve(remembered) : open.guard(() => measure(open))
+  measured.set(open.device, found)
+  if (!remembered) onTuned?.(tunedText(open, await found))
+  return found
+}
+
+async function measure(open: OpenDevice): Promise<Tuned> {
+  const { m, n, k, streamed } = SIZES[open.software ? 'software' : 'gpu']
+  const candidates = candidatesOn(open)
+  let [best, seconds] = [candidates[0] as Tile, Number.POSITIVE_INFINITY] // there is one
+  for (const tile of candidates) {
+    const taken = await secondsOfProduct(open, tile, { m, n, k })
+    if (taken < seconds) [best, seconds] = [tile, taken]
   }
-  return best?.tile ?? CANDIDATES[kind][0] // if all are wrong, the self-test or the first loss says so
+  const bytes = 4 * 3 * streamed // two read, one written
+  const bandwidth = bytes / (await secondsOfStream(open, streamed))
+  // If all are wrong, the self-test or the first loss says so.
+  const flops = Number.isFinite(seconds) ? (2 * m * n * k) / seconds : UNMEASURED.flops
+  return { tile: best, speed: { flops, bandwidth } }
 }
 
-/** The fastest of a few runs; infinity when the numbers are wrong, or the device cannot run it. */
-async function measure(
-  open: OpenDevice,
-  tile: Tile,
-  { m, n, k }: { m: number; n: number; k: number },
-): Promise<number> {
+/** Infinity also when the device cannot run it. */
+async function secondsOfProduct(open: OpenDevice, tile: Tile, { m, n, k }: Record<'m' | 'n' | 'k', number>) {
   const [a, b, c] = [tensor('a', m * k), tensor('b', k * n), tensor('c', m * n)]
+  const kernel = matmul({ order: 'NN', m, n, k, result: 'set' }, tile)
+  const given = new Map([
+    [a, pattern(a.size, 7)],
+    [b, pattern(b.size, 5)],
+  ])
+  const right = (got: Float32Array) => isRight(got, n, k)
+  return secondsOf(open, kernel, [a, b, c], given, right).catch(() => Number.POSITIVE_INFINITY)
+}
+
+function secondsOfStream(open: OpenDevice, count: number): Promise<number> {
+  const [gateUp, mixed] = [tensor('gate, up', 2 * count), tensor('mixed', count)]
+  return secondsOf(open, swiglu(count, count), [gateUp, mixed], new Map())
+}
+
+/** The fastest of a few runs; infinity when the last tensor's values are not right. */
+async function secondsOf(
+  open: OpenDevice,
+  kernel: Kernel,
+  tensors: readonly Tensor[],
+  given: ReadonlyMap<Tensor, Float32Array<ArrayBuffer>>,
+  right?: (got: Float32Array) => boolean,
+): Promise<number> {
   const list = makeList()
-  list.run('product', matmul({ order: 'NN', m, n, k, result: 'set' }, tile), a, b, c)
-  const executable = await compile(open, { cleared: [], pass: list.calls, update: [] }, new Map()).catch(
-    () => null,
-  )
-  if (executable === null) return Number.POSITIVE_INFINITY
+  list.run('measured', kernel, ...tensors)
+  const executable = await compile(open, { cleared: [], pass: list.calls, update: [] }, new Map())
   const { queue } = open.device
   try {
-    queue.writeBuffer(executable.bufferOf(a), 0, pattern(a.size, 7))
-    queue.writeBuffer(executable.bufferOf(b), 0, pattern(b.size, 5))
+    for (const [tensor, values] of given) queue.writeBuffer(executable.bufferOf(tensor), 0, values)
     let best = Number.POSITIVE_INFINITY
     for (let run = 0; run <= RUNS; run++) {
       const from = performance.now()
@@ -65,8 +111,10 @@ async function measure(
       await queue.onSubmittedWorkDone()
       if (run > 0) best = Math.min(best, performance.now() - from) // the first one warms up
     }
-    const got = await readParts(open, [{ buffer: executable.bufferOf(c), offset: 0, size: m * n }])
-    return isRight(got, n, k) ? best : Number.POSITIVE_INFINITY
+    if (right === undefined) return best / 1_000
+    const last = tensors[tensors.length - 1] as Tensor // a kernel has some
+    const result = { buffer: executable.bufferOf(last), offset: 0, size: last.size }
+    return right(await readParts(open, [result])) ? best / 1_000 : Number.POSITIVE_INFINITY
   } finally {
     executable.dispose()
   }

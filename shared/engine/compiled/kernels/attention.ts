@@ -1,60 +1,16 @@
 /**
  * Causal softmax attention, forward and backward, without a [T, T] matrix anywhere: one thread has a few queries (or, for
  * the gradients of keys and values, a few keys) in registers and walks over the others. Scores are made again in the
- * backward pass from the logarithm of each query's sum. No atomics: every sum has one thread and one order.
+ * backward pass from the logarithm of each query's sum. No atomics: every sum has one thread and one order. This is the
+ * way without barriers; GPUs, whose registers do not hold whole rows, go by attentionTiles.ts.
  *
  * q, k, v: [N, d], heads side by side in a row; scale 1/√D. Neighbouring threads have neighbouring queries of one head,
  * so that all of them read the same keys at the same time. In the texts, `r` counts a thread's own rows and `o` those
  * that it walks over.
  */
 import { elementwise, type Kernel, repeat } from '../kernel.ts'
-
-export interface AttentionShape {
-  /** B */
-  readonly sequences: number
-  /** T */
-  readonly length: number
-  readonly heads: number
-  readonly headDim: number
-  /** Rows that a thread has: more of them share what is read, and take registers. */
-  readonly rows: number
-  /** Keys (or queries) taken at once: their scores share one maximum. */
-  readonly atOnce: number
-}
-
-/** A score that softmax makes zero, without the infinity that subtracts to no number. */
-const NEVER = '-1e30'
-
-/** Vectors of four that one head's row takes; the last is filled up with zeros. */
-const vectors = ({ headDim }: AttentionShape) => Math.ceil(headDim / 4)
-
-/** Text that loads and stores rows of one head, in vectors of four where the width allows it. */
-function accessOf(shape: AttentionShape) {
-  const { headDim, heads } = shape
-  const whole = headDim % 4 === 0
-  const left = (part: number) => Math.min(4, headDim - 4 * part)
-  const load = (buffer: string, at: string, part: number) => {
-    if (whole) return `${buffer}[${at} + ${part}u]`
-    const elements = [0, 1, 2, 3].map((e) => (e < left(part) ? `${buffer}[${at} + ${4 * part + e}u]` : '0.0'))
-    return `vec4<f32>(${elements.join(', ')})`
-  }
-  const store = (buffer: string, at: string, part: number, value: string) => {
-    if (whole) return `${buffer}[${at} + ${part}u] = ${value};`
-    return repeat(
-      left(part),
-      (e) => `${buffer}[${at} + ${4 * part + e}u] = ${value}${['.x', '.y', '.z', '.w'][e]};`,
-      ' ',
-    )
-  }
-  const unit = whole ? 4 : 1
-  return {
-    type: whole ? 'vec4<f32>' : 'f32',
-    row: (heads * headDim) / unit,
-    head: headDim / unit,
-    load,
-    store,
-  }
-}
+import { type AttentionShape, accessOf, NEVER, pairs, scaleOf, vectors } from './attentionShape.ts'
+import * as tiles from './attentionTiles.ts'
 
 /** Threads for one head: each has `rows` rows. */
 const groupsOf = ({ length, rows }: AttentionShape) => Math.ceil(length / rows)
@@ -94,18 +50,13 @@ const stores = (shape: AttentionShape, text: (r: number) => string) =>
 const product = (shape: AttentionShape, a: (part: number) => string, b: (part: number) => string) =>
   repeat(vectors(shape), (part) => `dot(${a(part)}, ${b(part)})`, ' + ')
 
-/** Queries times keys that see each other, B·H of them. */
-const pairs = ({ sequences, heads, length }: AttentionShape) =>
-  (sequences * heads * length * (length + 1)) / 2
-
 /** `text` for each of the rows that are walked over at once, and each of the thread's own. */
 const eachPair = ({ atOnce, rows }: AttentionShape, text: (o: number, r: number) => string) =>
   repeat(atOnce, (o) => repeat(rows, (r) => `    ${text(o, r)}`))
 
-const scaleOf = ({ headDim }: AttentionShape) => 1 / Math.sqrt(headDim)
-
 /** → merged: [N, d], sums: log Σ e^score of each query, [B, H, T] */
 export function attention(shape: AttentionShape): Kernel {
+  if (tiles.fits(shape)) return tiles.attention(shape)
   const { headDim, rows, atOnce } = shape
   const { type, row, load, store } = accessOf(shape)
   const last = `t${rows - 1}`
@@ -159,6 +110,7 @@ ${stores(
 
 /** → along: Σ dMerged·merged of each query, [B, H, T], and dq: [N, d] */
 export function attentionBackwardQueries(shape: AttentionShape): Kernel {
+  if (tiles.fits(shape)) return tiles.attentionBackwardQueries(shape)
   const { headDim, rows, atOnce } = shape
   const { type, row, load, store } = accessOf(shape)
   const last = `t${rows - 1}`
@@ -217,6 +169,7 @@ ${stores(
 
 /** → dk, dv: [N, d] each. The thread's rows are keys here, and it walks over the queries that see them. */
 export function attentionBackwardKeys(shape: AttentionShape): Kernel {
+  if (tiles.fits(shape)) return tiles.attentionBackwardKeys(shape)
   const { length, headDim, atOnce } = shape
   const { type, row, load, store } = accessOf(shape)
   return elementwise({

@@ -1,8 +1,8 @@
 /**
  * Gradients of the gains: sums over all rows, column by column. Each thread sums one column of one strip of rows into
- * `partial`; after a block all strips of all its gains are added up by one kernel, always in the same order.
+ * `partial`; sumOfParts.ts adds the strips up.
  */
-import { elementwise, type Kernel } from '../kernel.ts'
+import { access, type Element, elementwise, type Kernel } from '../kernel.ts'
 import type { HeadShape } from './headNorm.ts'
 
 export interface Strips {
@@ -16,18 +16,19 @@ const stripLoop = ({ rows, strips }: Strips, strip: string, body: string) => {
   return `for (var n = ${strip} * ${size}u; n < min(${rows}u, (${strip} + 1u) * ${size}u); n++) { ${body} }`
 }
 
-/** Σ dy·unit over each strip. dy, x: [rows, width], stats: [rows, 2] → partial: [strips, width] */
-export function gainGradient(of: Strips, width: number): Kernel {
+/** Σ dy·unit over each strip; `element`: of dy. dy, x: [rows, width], stats: [rows, 2] → partial: [strips, width] */
+export function gainGradient(of: Strips, width: number, element: Element = 'f32'): Kernel {
+  const { type, load } = access(element, 1)
   return elementwise({
     kind: 'gain gradient',
-    buffers: { dy: 'read f32', x: 'read f32', stats: 'read vec2<f32>', partial: 'write f32' },
+    buffers: { dy: `read ${type}`, x: 'read f32', stats: 'read vec2<f32>', partial: 'write f32' },
     count: of.strips * width,
     flops: 4 * of.rows * width,
     body: /* wgsl */ `
   let j = i % ${width}u;
   let strip = i / ${width}u;
   var sum = 0.0;
-  ${stripLoop(of, 'strip', `sum += dy[n * ${width}u + j] * (x[n * ${width}u + j] - stats[n].x) * stats[n].y;`)}
+  ${stripLoop(of, 'strip', `sum += ${load(`dy[n * ${width}u + j]`)} * (x[n * ${width}u + j] - stats[n].x) * stats[n].y;`)}
   partial[i] = sum;`,
   })
 }
@@ -36,11 +37,12 @@ export function gainGradient(of: Strips, width: number): Kernel {
 export function headGainGradient({ strips }: Pick<Strips, 'strips'>, shape: HeadShape): Kernel {
   const { rows, heads, headDim, length, planeStride } = shape
   const [width, half] = [heads * headDim, headDim / 2]
+  const { type, load } = access(shape.element ?? 'f32', 1)
   return elementwise({
     kind: 'gain gradient',
     buffers: {
-      dTurned: 'read f32',
-      raw: 'read f32',
+      dTurned: `read ${type}`,
+      raw: `read ${type}`,
       cosines: 'read f32',
       sines: 'read f32',
       stats: 'read vec2<f32>',
@@ -65,45 +67,10 @@ export function headGainGradient({ strips }: Pick<Strips, 'strips'>, shape: Head
     let row = plane * ${planeStride}u + n * ${width}u;
     let c = cosines[n % ${length}u * ${half}u + turn];
     let s = sines[n % ${length}u * ${half}u + turn];
-    let dy = dTurned[row + j] * c + sign * dTurned[row + other] * s;
+    let dy = ${load('dTurned[row + j]')} * c + sign * ${load('dTurned[row + other]')} * s;
     let stat = stats[(plane * ${rows}u + n) * ${heads}u + j / ${headDim}u];
-    sum += dy * (raw[row + j] - stat.x) * stat.y;`,
+    sum += dy * (${load('raw[row + j]')} - stat.x) * stat.y;`,
   )}
   partial[i] = sum;`,
-  })
-}
-
-/** Where one gain's parts lie in a block's partial sums, and where their sum goes. */
-export interface GainPlace {
-  /** Elements of the gain. */
-  readonly width: number
-  /** Parts to each element: at from + i·width + j. */
-  readonly from: number
-  readonly parts: number
-  /** Offset in `gradients`. */
-  readonly to: number
-}
-
-/** Adds every gain's parts to its gradient. */
-export function sumGains(places: readonly GainPlace[]): Kernel {
-  const count = places.reduce((sum, { width }) => sum + width, 0)
-  let before = 0
-  const cases = places.map(({ width, from, parts, to }) => {
-    const first = before
-    before += width
-    return /* wgsl */ `
-  if (i >= ${first}u && i < ${before}u) {
-    let j = i - ${first}u;
-    var sum = 0.0;
-    for (var part = 0u; part < ${parts}u; part++) { sum += partial[${from}u + part * ${width}u + j]; }
-    gradients[${to}u + j] += sum;
-  }`
-  })
-  return elementwise({
-    kind: 'gain gradient',
-    buffers: { partial: 'read f32', gradients: 'update f32' },
-    count,
-    flops: places.reduce((sum, { width, parts }) => sum + width * parts, 0),
-    body: cases.join(''),
   })
 }

@@ -4,7 +4,7 @@
  * thread has one head of one token.
  */
 import { LAYER_NORM_EPSILON } from '../../../model/config.ts'
-import { elementwise, type Kernel, lanesOf } from '../kernel.ts'
+import { type Element, elementwise, type Kernel, lanesOf } from '../kernel.ts'
 
 export interface HeadShape {
   /** N = B·T */
@@ -16,11 +16,14 @@ export interface HeadShape {
   /** Elements from the queries to the keys, and from the ones' gain to the others'. */
   readonly planeStride: number
   readonly gainStride: number
+  /** Of all but gains, tables and statistics. */
+  readonly element?: Element
 }
 
 /** What both directions begin with: the thread's place; its vectors begin at `begin`, in loads of `wide`. */
-function place({ rows, heads, headDim, length, planeStride, gainStride }: HeadShape) {
+function place({ rows, heads, headDim, length, planeStride, gainStride, element }: HeadShape) {
   const lanes = lanesOf(headDim / 2)
+  const states = lanesOf(headDim / 2, element)
   const half = headDim / 2 / lanes.width
   const text = /* wgsl */ `
   let plane = i / ${rows * heads}u;
@@ -28,23 +31,24 @@ function place({ rows, heads, headDim, length, planeStride, gainStride }: HeadSh
   let position = (i / ${heads}u) % ${rows}u % ${length}u;
   let gainAt = plane * ${gainStride / lanes.width}u;
   let turn = position * ${half}u;`
-  return { lanes, half, text }
+  return { lanes, states, half, text }
 }
 
 const tables = (type: string) => ({ cosines: `read ${type}`, sines: `read ${type}` })
 
 /** raw: [2, N, d] → turned: [2, N, d], stats: mean and 1/deviation, [2·N·H, 2]. cosines, sines: [T, D/2] */
 export function headNorm(shape: HeadShape): Kernel {
-  const { lanes, half, text } = place(shape)
+  const { lanes, states, half, text } = place(shape)
   const { rows, heads, headDim } = shape
-  const loop = (body: string) => `for (var j = 0u; j < ${2 * half}u; j++) { let v = raw[begin + j]; ${body} }`
+  const loop = (body: string) =>
+    `for (var j = 0u; j < ${2 * half}u; j++) { let v = ${states.load('raw[begin + j]')}; ${body} }`
   return elementwise({
     kind: 'head norm and rotation',
     buffers: {
-      raw: `read ${lanes.type}`,
+      raw: `read ${states.type}`,
       gain: `read ${lanes.type}`,
       ...tables(lanes.type),
-      turned: `write ${lanes.type}`,
+      turned: `write ${states.type}`,
       stats: 'write vec2<f32>',
     },
     count: 2 * rows * heads,
@@ -58,41 +62,41 @@ export function headNorm(shape: HeadShape): Kernel {
   let scale = inverseSqrt(squares / ${headDim}.0 + ${LAYER_NORM_EPSILON});
   stats[i] = vec2<f32>(mean, scale);
   for (var j = 0u; j < ${half}u; j++) {
-    let a = (raw[begin + j] - mean) * scale * gain[gainAt + j];
-    let b = (raw[begin + ${half}u + j] - mean) * scale * gain[gainAt + ${half}u + j];
+    let a = (${states.load('raw[begin + j]')} - mean) * scale * gain[gainAt + j];
+    let b = (${states.load(`raw[begin + ${half}u + j]`)} - mean) * scale * gain[gainAt + ${half}u + j];
     let c = cosines[turn + j];
     let s = sines[turn + j];
-    turned[begin + j] = a * c - b * s;
-    turned[begin + ${half}u + j] = a * s + b * c;
+    turned[begin + j] = ${states.store('a * c - b * s')};
+    turned[begin + ${half}u + j] = ${states.store('a * s + b * c')};
   }`,
   })
 }
 
 /** dTurned: [2, N, d] → dRaw: [2, N, d]; the gains' own gradients are headGainGradient's. */
 export function headNormBackward(shape: HeadShape): Kernel {
-  const { lanes, half, text } = place(shape)
+  const { lanes, states, half, text } = place(shape)
   const { rows, heads, headDim } = shape
   const loop = (body: string) => /* wgsl */ `
   for (var j = 0u; j < ${half}u; j++) {
     let c = cosines[turn + j];
     let s = sines[turn + j];
-    let a = dTurned[begin + j];
-    let b = dTurned[begin + ${half}u + j];
+    let a = ${states.load('dTurned[begin + j]')};
+    let b = ${states.load(`dTurned[begin + ${half}u + j]`)};
     let duA = (a * c + b * s) * gain[gainAt + j];
     let duB = (b * c - a * s) * gain[gainAt + ${half}u + j];
-    let unitA = (raw[begin + j] - mean) * scale;
-    let unitB = (raw[begin + ${half}u + j] - mean) * scale;
+    let unitA = (${states.load('raw[begin + j]')} - mean) * scale;
+    let unitB = (${states.load(`raw[begin + ${half}u + j]`)} - mean) * scale;
     ${body}
   }`
   return elementwise({
     kind: 'head norm and rotation backward',
     buffers: {
-      dTurned: `read ${lanes.type}`,
-      raw: `read ${lanes.type}`,
+      dTurned: `read ${states.type}`,
+      raw: `read ${states.type}`,
       gain: `read ${lanes.type}`,
       ...tables(lanes.type),
       stats: 'read vec2<f32>',
-      dRaw: `write ${lanes.type}`,
+      dRaw: `write ${states.type}`,
     },
     count: 2 * rows * heads,
     flops: 24 * 2 * rows * heads * headDim,
@@ -104,7 +108,7 @@ export function headNormBackward(shape: HeadShape): Kernel {
   ${loop(`sum += ${lanes.total('duA + duB')}; along += ${lanes.total('duA * unitA + duB * unitB')};`)}
   let meanOfDu = sum / ${headDim}.0;
   let meanAlong = along / ${headDim}.0;
-  ${loop(`dRaw[begin + j] = scale * (duA - meanOfDu - unitA * meanAlong);
-    dRaw[begin + ${half}u + j] = scale * (duB - meanOfDu - unitB * meanAlong);`)}`,
+  ${loop(`dRaw[begin + j] = ${states.store('scale * (duA - meanOfDu - unitA * meanAlong)')};
+    dRaw[begin + ${half}u + j] = ${states.store('scale * (duB - meanOfDu - unitB * meanAlong)')};`)}`,
   })
 }

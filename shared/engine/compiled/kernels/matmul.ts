@@ -9,7 +9,7 @@
  *
  * Sizes are not in the text but beside it, because these shaders are long: a model needs a dozen products and few shaders.
  */
-import { elementwise, type Kernel, kernel, lanesOf, repeat } from '../kernel.ts'
+import { access, type Element, type Kernel, kernel, repeat } from '../kernel.ts'
 
 /** How A and B are stored: `T` is the transpose of what the product wants. NN: [m, k]·[k, n]; NT: B is [n, k]; TN: A is [k, m]. */
 export type Order = 'NN' | 'NT' | 'TN'
@@ -34,9 +34,11 @@ export interface Product {
   readonly result: 'set' | 'add' | 'residual'
   /**
    * Parts of k that are multiplied by themselves, for more workgroups where C is small and k is long: C is then all the
-   * parts' products, [splits, batch, m, n], for sumSplits to add up. Default: 1.
+   * parts' products, [splits, batch, m, n], for sumOfParts to add up. Default: 1.
    */
   readonly splits?: number
+  /** In memory; the product is computed in f32. Default: f32. A residual is f32. */
+  readonly elements?: { readonly a?: Element; readonly b?: Element; readonly c?: Element }
 }
 
 /** What is chosen by measurement: it changes speed and the order of sums, nothing else. */
@@ -61,14 +63,13 @@ export function matmul(product: Product, tile: Tile): Kernel {
   const count = terms?.count ?? 1
   const batches = batch?.strides ?? { a: 0, b: 0, c: 0 }
   const splits = product.splits ?? 1
-  const type = (vector: boolean) => (vector ? 'vec4<f32>' : 'f32')
   return kernel({
     kind: `matmul ${order}`,
     buffers: {
-      a: `read ${type(text.vectorA)}`,
-      b: `read ${type(text.vectorB)}`,
-      ...(result === 'residual' ? { residual: `read ${type(text.vectorC)}` } : {}),
-      c: `${result === 'add' ? 'update' : 'write'} ${type(text.vectorC)}`,
+      a: `read ${text.a.type}`,
+      b: `read ${text.b.type}`,
+      ...(result === 'residual' ? { residual: `read ${access('f32', text.vectorC ? 4 : 1).type}` } : {}),
+      c: `${result === 'add' ? 'update' : 'write'} ${text.c.type}`,
     },
     threads: [tile.across, tile.down],
     groups: [Math.ceil(n / wide), Math.ceil(m / high), (batch?.count ?? 1) * splits],
@@ -104,25 +105,6 @@ ${stores(text)}`,
 /** Elements from one product to the next where k is split. */
 export const partSize = ({ m, n }: Pick<Product, 'm' | 'n'>) => Math.ceil((m * n) / 4) * 4
 
-/** parts: [splits, batch, m, n] as matmul leaves them; adds their sums to C, always in the same order. */
-export function sumSplits({ m, n, batch, splits = 1 }: Product): Kernel {
-  const count = batch?.count ?? 1
-  const lanes = lanesOf(m * n)
-  const [each, part] = [(m * n) / lanes.width, partSize({ m, n }) / lanes.width]
-  return elementwise({
-    kind: 'sum of splits',
-    buffers: { parts: `read ${lanes.type}`, c: `update ${lanes.type}` },
-    count: count * each,
-    flops: splits * count * m * n,
-    body: /* wgsl */ `
-  let batch = i / ${each}u;
-  let at = i % ${each}u;
-  var sum = parts[batch * ${part}u + at];
-  for (var split = 1u; split < ${splits}u; split++) { sum += parts[(split * ${count}u + batch) * ${part}u + at]; }
-  c[batch * ${(batch?.strides.c ?? 0) / lanes.width}u + at] += sum;`,
-  })
-}
-
 interface Text {
   readonly product: Product
   readonly tile: Tile
@@ -130,6 +112,10 @@ interface Text {
   readonly vectorA: boolean
   readonly vectorB: boolean
   readonly vectorC: boolean
+  /** A load or store of each. */
+  readonly a: ReturnType<typeof access>
+  readonly b: ReturnType<typeof access>
+  readonly c: ReturnType<typeof access>
   /** Vectors of four in a row of a thread's tile. */
   readonly vectors: number
   /** Whether the tiles fit m, n and k without edges. */
@@ -144,12 +130,17 @@ function textOf(product: Product, tile: Tile): Text {
   const batchStrides = batch?.strides ?? none
   const termStrides = terms?.strides ?? none
   const aligned = (...numbers: number[]) => numbers.every((number) => number % 4 === 0)
+  const vectorA = aligned(order === 'TN' ? m : k, batchStrides.a, termStrides.a)
+  const vectorB = aligned(order === 'NT' ? k : n, batchStrides.b, termStrides.b)
+  const vectorC = aligned(n, product.splits === undefined ? batchStrides.c : 0)
+  const { a = 'f32', b = 'f32', c = 'f32' } = product.elements ?? {}
   return {
     product,
     tile,
-    vectorA: aligned(order === 'TN' ? m : k, batchStrides.a, termStrides.a),
-    vectorB: aligned(order === 'NT' ? k : n, batchStrides.b, termStrides.b),
-    vectorC: aligned(n, product.splits === undefined ? batchStrides.c : 0),
+    ...{ vectorA, vectorB, vectorC },
+    a: access(a, vectorA ? 4 : 1),
+    b: access(b, vectorB ? 4 : 1),
+    c: access(c, vectorC ? 4 : 1),
     vectors: tile.columns / 4,
     exactM: m % (tile.rows * tile.down) === 0,
     exactN: n % (tile.columns * tile.across) === 0,
@@ -166,15 +157,15 @@ const clamped = (index: string, limit: string, exact: boolean, width = 1) =>
   exact ? index : `min(${index}, ${limit} - ${width}u)`
 
 /** One element of A at (row, k) of the product. */
-function elementA({ product: { order }, vectorA }: Text, row: string, depth: string): string {
+function elementA({ product: { order }, vectorA, a }: Text, row: string, depth: string): string {
   const at = order === 'TN' ? `fromA + ${depth} * sizes.m + ${row}` : `fromA + ${row} * sizes.k + ${depth}`
-  return vectorA ? `a[(${at}) / 4u][(${at}) % 4u]` : `a[${at}]`
+  return vectorA ? `${a.load(`a[(${at}) / 4u]`)}[(${at}) % 4u]` : a.load(`a[${at}]`)
 }
 
-function elementB({ product: { order }, vectorB }: Text, depth: string, column: string): string {
+function elementB({ product: { order }, vectorB, b }: Text, depth: string, column: string): string {
   const at =
     order === 'NT' ? `fromB + ${column} * sizes.k + ${depth}` : `fromB + ${depth} * sizes.n + ${column}`
-  return vectorB ? `b[(${at}) / 4u][(${at}) % 4u]` : `b[${at}]`
+  return vectorB ? `${b.load(`b[(${at}) / 4u]`)}[(${at}) % 4u]` : b.load(`b[${at}]`)
 }
 
 const multiplyAdd = (text: Text, a: (i: number) => string, b: (j: number) => string) =>
@@ -223,7 +214,8 @@ const rowOf = ({ exactM }: Text, i: number) => clamped(`(row + ${i}u)`, 'sizes.m
 function loadsA(text: Text, steps: number): string {
   return repeat(text.tile.rows, (i) => {
     const row = rowOf(text, i)
-    if (text.vectorA && steps === 4) return `      let a${i} = a[(fromA + ${row} * sizes.k + depth) / 4u];`
+    if (text.vectorA && steps === 4)
+      return `      let a${i} = ${text.a.load(`a[(fromA + ${row} * sizes.k + depth) / 4u]`)};`
     if (steps === 1) return `      let a${i} = ${elementA(text, row, 'depth')};`
     const four = [0, 1, 2, 3].map((e) => elementA(text, row, `depth + ${e}u`))
     return `      let a${i} = vec4<f32>(${four.join(', ')});`
@@ -236,7 +228,7 @@ function loadsTransposedA(text: Text, e: number): string {
   return repeat(text.tile.rows / 4, (v) => {
     if (text.vectorA) {
       const row = clamped(`(row + ${4 * v}u)`, 'sizes.m', text.exactM, 4)
-      return `      let a${e}_${v} = a[(fromA + ${depth} * sizes.m + ${row}) / 4u];`
+      return `      let a${e}_${v} = ${text.a.load(`a[(fromA + ${depth} * sizes.m + ${row}) / 4u]`)};`
     }
     const four = [0, 1, 2, 3].map((q) => elementA(text, rowOf(text, 4 * v + q), depth))
     return `      let a${e}_${v} = vec4<f32>(${four.join(', ')});`
@@ -252,7 +244,7 @@ function loadsB(text: Text, e: number): string {
   return repeat(text.vectors, (j) => {
     if (text.vectorB) {
       const column = clamped(columnOf(text, j), 'sizes.n', text.exactN, 4)
-      return `      let b${e}_${j} = b[(fromB + ${depth} * sizes.n + ${column}) / 4u];`
+      return `      let b${e}_${j} = ${text.b.load(`b[(fromB + ${depth} * sizes.n + ${column}) / 4u]`)};`
     }
     const four = [0, 1, 2, 3].map((q) => elementB(text, depth, clampedColumn(text, j, q)))
     return `      let b${e}_${j} = vec4<f32>(${four.join(', ')});`
@@ -265,7 +257,7 @@ function loadsTransposedB(text: Text, steps: number): string {
     repeat(4, (q) => {
       const column = clampedColumn(text, j, q)
       if (text.vectorB && steps === 4)
-        return `      let b${j}_${q} = b[(fromB + ${column} * sizes.k + depth) / 4u];`
+        return `      let b${j}_${q} = ${text.b.load(`b[(fromB + ${column} * sizes.k + depth) / 4u]`)};`
       if (steps === 1) return `      let b${j}_${q} = ${elementB(text, 'depth', column)};`
       const four = [0, 1, 2, 3].map((e) => elementB(text, `depth + ${e}u`, column))
       return `      let b${j}_${q} = vec4<f32>(${four.join(', ')});`
@@ -324,7 +316,8 @@ function fill(
   const threads = tile.across * tile.down
   const limit = name === 'A' ? 'sizes.m' : 'sizes.n'
   const vector = name === 'A' ? text.vectorA : text.vectorB
-  const lower = name.toLowerCase()
+  const lower = name === 'A' ? 'a' : 'b'
+  const { load } = text[lower]
   const exact = (name === 'A' ? text.exactM : text.exactN) && text.exactK
   const guard = (outer: string, inner: string, value: string) => {
     if (exact) return value
@@ -339,13 +332,17 @@ function fill(
       `
         let inner = depth + at / ${vectors}u;
         let outer = ${group} * ${4 * vectors}u + at % ${vectors}u * 4u;
-        tile${name}[at] = ${guard('outer', 'inner', `${lower}[${at}]`)};`,
+        tile${name}[at] = ${guard('outer', 'inner', load(`${lower}[${at}]`))};`,
     )
   }
   if (vector) {
     const row = (q: number) => {
       const outer = clamped(`(outer + ${q}u)`, limit, exact)
-      return guard(`outer + ${q}u`, 'inner', `${lower}[(from${name} + ${outer} * sizes.k + inner) / 4u]`)
+      return guard(
+        `outer + ${q}u`,
+        'inner',
+        load(`${lower}[(from${name} + ${outer} * sizes.k + inner) / 4u]`),
+      )
     }
     return loopOver(
       (tile.depth / 4) * vectors,
@@ -382,7 +379,7 @@ function stores(text: Text): string {
   const { result } = text.product
   const put = (at: string, value: string) => {
     if (result === 'add') return `c[${at}] += ${value};`
-    return `c[${at}] = ${result === 'residual' ? `residual[${at}] + ` : ''}${value};`
+    return `c[${at}] = ${text.c.store(result === 'residual' ? `residual[${at}] + ${value}` : value)};`
   }
   return repeat(text.tile.rows, (i) => {
     const row = `(row + ${i}u)`

@@ -53,7 +53,7 @@ export function sumParts(parts: number): Kernel {
 
 /**
  * meter: the losses and the norms of all steps since it was cleared, the last loss and the last norm, [4]. scale: the factor that
- * clips the gradient, [1].
+ * clips the gradient and undoes its scale, [1].
  */
 export function endOfSums(): Kernel {
   return kernel({
@@ -74,12 +74,12 @@ export function endOfSums(): Kernel {
   var squares = 0.0;
   for (var j = 0u; j < ${SUM_PARTS}u; j++) { loss += losses[j]; squares += sums[j]; }
   loss *= numbers.rowWeight;
-  let norm = sqrt(squares);
+  let norm = numbers.unscale * sqrt(squares);
   meter[0] += loss;
   meter[1] += norm;
   meter[2] = loss;
   meter[3] = norm;
-  scale[0] = min(1.0, ${LONGEST_GRADIENT}.0 / (norm + ${NORM_EPSILON}));`,
+  scale[0] = numbers.unscale * min(1.0, ${LONGEST_GRADIENT}.0 / (norm + ${NORM_EPSILON}));`,
   })
 }
 
