@@ -23,6 +23,8 @@ export const fakeRun = (changes: Partial<RunView> = {}): RunView => ({
   initialValLoss: null,
   initialBitsPerByte: null,
   history: [],
+  evaluation: null,
+  tasks: [],
   samples: [],
   now: 0,
   ...changes,
