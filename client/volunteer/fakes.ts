@@ -45,6 +45,7 @@ export const fakeView = (changes: Partial<SwarmView> = {}): SwarmView => ({
     steps: 0,
     tokensPerSecond: null,
     utilisation: null,
+    slices: 0,
     bytesUp: 0,
     bytesDown: 0,
   },
