@@ -8,7 +8,7 @@ import { fragments, type ParameterRange, scatter } from '../../shared/model/layo
 import type { OpenEvaluation, Slice } from '../../shared/protocol/evaluation.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { RunView } from '../../shared/protocol/run.ts'
-import { fetchBlob } from '../storage/blobs.ts'
+import { type FetchOptions, fetchBlob } from '../storage/blobs.ts'
 import type { GlobalWeights } from '../storage/weights.ts'
 import type { SteadyEngine } from '../worker/steadyEngine.ts'
 import type { Connection } from './connection.ts'
@@ -19,7 +19,7 @@ type Values = Float32Array<ArrayBuffer>
 export interface Circumstances {
   readonly run: RunView
   readonly model: ModelConfig
-  readonly engine: SteadyEngine
+  readonly engine: Pick<SteadyEngine, 'evaluateAt'>
   readonly connection: Pick<Connection, 'slice' | 'measured'>
   /** Nothing else is to be done: the newest weights may be fetched, which the next lease needs anyway. */
   readonly waiting: boolean
@@ -37,6 +37,7 @@ const FASTER = 3
 
 export class Evaluating {
   readonly #weights: GlobalWeights
+  readonly #options: FetchOptions
   readonly #now: () => number
   readonly #spare = new SpareTime()
   /** Of the evaluation looked at last. */
@@ -45,8 +46,13 @@ export class Evaluating {
   #set: { readonly hash: string; readonly tokens: Uint16Array } | null = null
 
   /** `now` in milliseconds. */
-  constructor(weights: GlobalWeights, now: () => number = () => performance.now()) {
+  constructor(
+    weights: GlobalWeights,
+    options: FetchOptions = {},
+    now: () => number = () => performance.now(),
+  ) {
     this.#weights = weights
+    this.#options = options
     this.#now = now
   }
 
@@ -72,10 +78,10 @@ export class Evaluating {
     const { run, engine, connection, waiting, signal } = here
     const { evaluation } = run
     if (evaluation === null || this.#now() < this.#notBefore || !this.#maySpare(here)) return false
-    this.#notBefore = this.#now() + ASK_AGAIN_MS // unless it goes well
     await this.follow(run)
     const values = await this.#valuesOf(evaluation, here)
     if (values === null) return false
+    this.#notBefore = this.#now() + ASK_AGAIN_MS // unless it goes well
     const grant = await connection.slice({ run: run.id, round: evaluation.round })
     signal.throwIfAborted()
     if ('none' in grant) return false
@@ -116,7 +122,10 @@ export class Evaluating {
 
   async #sequencesOf({ set, first, count }: Slice, { model, signal }: Circumstances): Promise<Uint16Array> {
     if (this.#set?.hash !== set) {
-      this.#set = { hash: set, tokens: decodeShard(await fetchBlob(set, signal), model) }
+      this.#set = {
+        hash: set,
+        tokens: decodeShard(await fetchBlob(set, signal, undefined, this.#options), model),
+      }
     }
     const stride = model.sequenceLength + 1
     return this.#set.tokens.slice(first * stride, (first + count) * stride)

@@ -7,7 +7,8 @@ import type { ChildMessage } from './process.ts'
 import { type Job, work } from './work.ts'
 
 const mostBytes = Number(process.argv[2])
-const tell = (message: ChildMessage) => process.send?.(message)
+/** A coordinator that is gone hears nothing; `disconnect` ends this process then. */
+const tell = (message: ChildMessage) => process.send?.(message, undefined, undefined, () => undefined)
 
 /** @throws PotluckError `too-large` */
 function beat(): void {
