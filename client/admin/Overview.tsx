@@ -132,7 +132,7 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
   const merged = run.history.at(-1)?.round ?? 0
   return (
     <dl class="numbers">
-      <NumberCard label={words.heldOut} note={words.heldOutFrom(loss(run.initialValLoss))}>
+      <NumberCard label={words.heldOut} note={heldOutNote(run)}>
         {loss(held?.heldOut)}
       </NumberCard>
       <NumberCard label={words.tokens} note={words.tokensShare(percent(merged / run.config.rounds))}>
@@ -147,6 +147,12 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
       <TrafficCards run={run} />
     </dl>
   )
+}
+
+/** Where it came from, or how far volunteers are with the next one. */
+function heldOutNote({ evaluation, initialValLoss }: RunView): string {
+  if (evaluation === null) return words.heldOutFrom(loss(initialValLoss))
+  return strings.measuring(integer(evaluation.settled), integer(evaluation.slices), integer(evaluation.round))
 }
 
 /** What the newest round cost, and what data parallelism would have cost. */

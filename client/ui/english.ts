@@ -101,6 +101,8 @@ export const english = {
     pointMore: (replicas: number, time: string) => `, ${count(replicas, 'update')}, ${time}`,
   },
   round: (round: string) => `Round ${round}`,
+  measuring: (settled: string, slices: string, round: string) =>
+    `volunteers measure ${round === '0' ? 'the untrained model' : `round ${round}`}: ${settled} of ${slices} slices`,
   volunteer: volunteerEnglish,
   admin: adminEnglish,
 }

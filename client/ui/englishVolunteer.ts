@@ -197,6 +197,8 @@ const running = {
   upload: 'Upload',
   sendingMeanwhile: (bytes: string) => `${bytes} sent`,
   utilisation: 'Busy',
+  evaluation: 'Evaluation',
+  evaluationOf: (settled: string, slices: string) => `${settled} / ${slices}`,
   slices: 'Measurements',
   slicesNote: 'slices of the evaluation, done while waiting',
   utilisationNote: 'of the time in training steps',
