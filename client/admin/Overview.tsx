@@ -9,6 +9,7 @@ import { lastHeldOut, lossPoints } from '../ui/lossData.ts'
 import { Fact, Notice, Progress } from '../ui/parts.tsx'
 import { RunPill } from '../ui/RunPill.tsx'
 import { strings } from '../ui/strings.ts'
+import { TaskCharts } from '../ui/TaskCharts.tsx'
 import { trafficOf } from '../ui/traffic.ts'
 import { speedNow } from './panelModel.ts'
 import { RunActions } from './RunActions.tsx'
@@ -27,6 +28,7 @@ export function Overview({ view }: { view: AdminView }) {
           <section class="card">
             <LossChart run={run} />
           </section>
+          <TaskCharts results={run.tasks} />
         </>
       )}
     </div>

@@ -100,6 +100,22 @@ export const english = {
       `${p.name}: ${p.tokens} tokens, held-out ${p.heldOut}${p.measures}, training ${p.training}${p.more}`,
     pointMore: (replicas: number, time: string) => `, ${count(replicas, 'update')}, ${time}`,
   },
+  tasks: {
+    title: 'Zero-shot tasks',
+    lines:
+      'Accuracy by round: higher is better. Solid: by likelihood divided by length, with its standard error. Dashed: by likelihood. Dotted: guessing.',
+    value: (accuracy: string, error: string) => `${accuracy} ± ${error}`,
+    summary: (t: { round: string; normalised: string; plain: string; chance: string }) =>
+      `After round ${t.round}: ${t.normalised} normalised, ${t.plain} plain; guessing gives ${t.chance}.`,
+    caption: (task: string) => `Accuracy in ${task} by round, newest first`,
+    columns: {
+      round: 'Round',
+      normalised: 'Normalised',
+      plain: 'Plain',
+      chance: 'Chance',
+      examples: 'Examples',
+    },
+  },
   round: (round: string) => `Round ${round}`,
   measuring: (settled: string, slices: string, round: string) =>
     `volunteers measure ${round === '0' ? 'the untrained model' : `round ${round}`}: ${settled} of ${slices} slices`,
