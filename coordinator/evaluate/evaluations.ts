@@ -28,6 +28,8 @@ export interface Measurable {
   readonly model: ModelConfig
   readonly round: number
   readonly weights: readonly string[]
+  /** Whether these are still the round's weights, and the run the one under way. */
+  readonly isCurrent: () => boolean
 }
 
 export class Evaluations {
@@ -40,10 +42,11 @@ export class Evaluations {
   }
 
   /**
-   * Measures the held-out loss and keeps it. Seconds that it took; null when a newer round took its place.
+   * Measures the held-out loss and keeps it. Seconds that it took; null when a newer round took its place or nobody wants
+   * it any more.
    * @throws PotluckError `evaluation-failed` and others, in words for the operator.
    */
-  async heldOut({ record, model, round, weights }: Measurable): Promise<number | null> {
+  async heldOut({ record, model, round, weights, isCurrent }: Measurable): Promise<number | null> {
     const { store, evaluator, volunteers, now } = this.#parts
     if (record.manifest === null) return null
     const set = await this.#setOf(record.manifest)
@@ -56,7 +59,7 @@ export class Evaluations {
       by === 'coordinator'
         ? await evaluator.loss({ ...job, manifest: record.manifest, seed: config.seed })
         : await volunteers.measure({ ...job, run: id, round, sequences })
-    if (measured === null) return null
+    if (measured === null || !isCurrent()) return null
     const at = now()
     const seconds = (at - begun) / 1_000
     const { nats, sample = null } = measured

@@ -316,8 +316,9 @@ export class Runs {
     if (record === null || weights === null) return
     try {
       const model = modelOf(record.config)
-      const seconds = await this.#evaluations.heldOut({ record, model, round, weights })
-      if (seconds === null || this.#stop.signal.aborted) return
+      const isCurrent = () => this.#record?.id === record.id && !this.#stop.signal.aborted
+      const seconds = await this.#evaluations.heldOut({ record, model, round, weights, isCurrent })
+      if (seconds === null || !isCurrent()) return
       this.observer.evaluated(seconds)
       await this.#reload(record.id)
       this.#changed()
