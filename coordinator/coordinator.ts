@@ -49,7 +49,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   const store = await openSqliteStore(join(config.data, 'potluck.sqlite'))
   const partials = await openFilePartials(folders.vault, vault, clock)
   const aggregator = startAggregator(folders)
-  const evaluator = startEvaluator(folders.blobs)
+  const evaluator = startEvaluator({ blobs: folders.blobs })
   const metrics = openMetrics()
   const runs = new Runs({
     ...{ store, blobs, blobDirectory: folders.blobs, vault, aggregator, evaluator, clock },
@@ -95,9 +95,10 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
 
   async function stop(): Promise<void> {
     await partials.close() // first, so that who is uploading hears how far it came
+    evaluator.close() // before the runs, so that none waits for it
     await runs.close()
     await Promise.all([sockets.close(), app.close()]) // the first alone would wait for bodies that nobody reads
-    await Promise.all([aggregator.close(), evaluator.close()])
+    await aggregator.close()
     await store.close()
     metrics.close()
     await unlock()

@@ -34,6 +34,7 @@ export const smallRun: RunConfig = {
   errorFeedback: 1,
   overlap: false,
   strict: true,
+  evaluation: 'auto',
 }
 
 /** Builds the pages when nobody has: the coordinator does not start without them. */

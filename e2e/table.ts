@@ -19,6 +19,7 @@ export interface Run {
   tokens: number
   weights: { hash: string; bytes: number }[] | null
   initialValLoss: number | null
+  evaluation: { round: number; slices: number; settled: number } | null
   history: {
     round: number
     replicas: number
@@ -118,6 +119,7 @@ export interface RunForm {
   /** Everybody takes H steps: tokens can be counted beforehand. */
   strict?: boolean
   overlap?: boolean
+  evaluation?: string
 }
 
 /** A person at a computer of their own: one context, one page, the button pressed. */
@@ -155,6 +157,7 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     ['Train while sending', String(form.overlap ?? true)],
     ['Updates as', form.codec ?? 'int8'],
     ['Weights as', form.downlink ?? 'int8'],
+    ['Held-out loss by', form.evaluation ?? 'auto'],
   ]
   for (const [label, value] of choices) await page.getByLabel(label, { exact: true }).selectOption(value)
   await page.getByRole('button', { name: 'Create run' }).click()

@@ -3,6 +3,7 @@ import { useId, useRef, useState } from 'preact/hooks'
 import { CODEC_NAMES } from '../../shared/codec/codec.ts'
 import { PRESET_NAMES, PRESETS, type PresetName } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
+import { EVALUATION_WAYS } from '../../shared/protocol/evaluation.ts'
 import { DOWNLINK_CODECS } from '../../shared/protocol/run.ts'
 import { bytes, compact, duration, integer } from '../ui/format.ts'
 import { Icon } from '../ui/Icon.tsx'
@@ -20,6 +21,7 @@ const GROUPS: [title: string, fields: TextField[]][] = [
   [words.round, ['innerSteps', 'batchSize', 'replicas', 'quorum', 'deadlineSeconds', 'rounds', 'strict']],
   [words.traffic, ['codec', 'downlink', 'errorFeedback', 'fragments', 'overlap']],
   [words.optimiser, ['innerLearningRate', 'outerLearningRate', 'outerMomentum', 'seed']],
+  [words.measuring, ['evaluation']],
 ]
 
 const YES_NO = ['true', 'false']
@@ -29,6 +31,7 @@ const CHOICES: Partial<Record<TextField, readonly string[]>> = {
   downlink: DOWNLINK_CODECS,
   overlap: YES_NO,
   strict: YES_NO,
+  evaluation: EVALUATION_WAYS,
 }
 
 /** Fields that hold words; every other one brings up a keyboard with digits. */

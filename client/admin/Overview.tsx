@@ -9,6 +9,7 @@ import { lastHeldOut, lossPoints } from '../ui/lossData.ts'
 import { Fact, Notice, Progress } from '../ui/parts.tsx'
 import { RunPill } from '../ui/RunPill.tsx'
 import { strings } from '../ui/strings.ts'
+import { TaskCharts } from '../ui/TaskCharts.tsx'
 import { trafficOf } from '../ui/traffic.ts'
 import { speedNow } from './panelModel.ts'
 import { RunActions } from './RunActions.tsx'
@@ -27,6 +28,7 @@ export function Overview({ view }: { view: AdminView }) {
           <section class="card">
             <LossChart run={run} />
           </section>
+          <TaskCharts results={run.tasks} />
         </>
       )}
     </div>
@@ -132,7 +134,7 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
   const merged = run.history.at(-1)?.round ?? 0
   return (
     <dl class="numbers">
-      <NumberCard label={words.heldOut} note={words.heldOutFrom(loss(run.initialValLoss))}>
+      <NumberCard label={words.heldOut} note={heldOutNote(run)}>
         {loss(held?.heldOut)}
       </NumberCard>
       <NumberCard label={words.tokens} note={words.tokensShare(percent(merged / run.config.rounds))}>
@@ -147,6 +149,12 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
       <TrafficCards run={run} />
     </dl>
   )
+}
+
+/** Where it came from, or how far volunteers are with the next one. */
+function heldOutNote({ evaluation, initialValLoss }: RunView): string {
+  if (evaluation === null) return words.heldOutFrom(loss(initialValLoss))
+  return strings.measuring(integer(evaluation.settled), integer(evaluation.slices), integer(evaluation.round))
 }
 
 /** What the newest round cost, and what data parallelism would have cost. */

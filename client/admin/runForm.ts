@@ -40,6 +40,7 @@ export function formOf(preset: PresetName): RunForm {
     outerLearningRate: text('outerLearningRate'),
     outerMomentum: text('outerMomentum'),
     seed: text('seed'),
+    evaluation: text('evaluation'),
   }
 }
 
@@ -67,6 +68,7 @@ function rawConfig(form: RunForm): Record<FieldName, unknown> {
     outerLearningRate: outer.toLowerCase() === 'auto' ? 'auto' : toNumber(outer),
     outerMomentum: toNumber(form.outerMomentum),
     seed: form.seed,
+    evaluation: form.evaluation,
   }
 }
 

@@ -163,6 +163,21 @@ describe('global weights', () => {
     expect(folder.names.filter((name) => name.length === 64)).toEqual([hashes[0], hashes[1]].sort())
   })
 
+  it('[W5] what is pinned stays on disk and can be read, until something else is', async () => {
+    const { weights, get } = open()
+    await get(view(0))
+    await weights.pin([hashes[0] ?? ''])
+    await get(view(2))
+    expect(folder.names.filter((name) => name.length === 64)).toEqual([hashes[0], hashes[2]].sort())
+    expect(weights.hashes.sort()).toEqual([hashes[0], hashes[2]].sort())
+    expect(await weights.here(0, hashes[0] ?? '', PARAMETERS)).toEqual(states[0])
+    expect(await weights.here(0, hashes[1] ?? '', PARAMETERS)).toBeNull() // never was a snapshot here
+    await weights.pin([hashes[2] ?? ''])
+    expect(folder.names.filter((name) => name.length === 64)).toEqual([hashes[2]])
+    await weights.pin([])
+    expect(await weights.here(0, hashes[2] ?? '', PARAMETERS)).toEqual(states[2]) // it is the newest still
+  })
+
   it('[W4] what was returned stays as it was', async () => {
     const { get } = open()
     const first = await get(view(0))

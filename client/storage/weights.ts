@@ -20,6 +20,7 @@ export class GlobalWeights {
   readonly #held = new Map<number, Held>()
   readonly #options: FetchOptions
   readonly #store: BlobStore
+  #pinned: readonly string[] = []
   #downloaded = 0
 
   constructor(options: FetchOptions = {}) {
@@ -34,7 +35,20 @@ export class GlobalWeights {
 
   /** The snapshots in use: for BlobStore.prune. */
   get hashes(): string[] {
-    return Array.from(this.#held.values(), ({ hash }) => hash)
+    return [...Array.from(this.#held.values(), ({ hash }) => hash), ...this.#pinned]
+  }
+
+  /** These snapshots stay on disk though newer ones come; those pinned before no longer do. */
+  async pin(hashes: readonly string[]): Promise<void> {
+    const before = this.#pinned
+    this.#pinned = [...hashes]
+    const needed = new Set(this.hashes)
+    for (const hash of before) if (!needed.has(hash)) await this.#store.remove(hash)
+  }
+
+  /** A state of the fragment that is in memory or on disk, not to be changed; null when it is neither. */
+  here(index: number, hash: string, parameters: number): Promise<Float32Array<ArrayBuffer> | null> {
+    return this.#here(index, hash, parameters)
   }
 
   /**
@@ -148,7 +162,7 @@ export class GlobalWeights {
     this.#held.set(index, { hash: view.hash, values })
     const older = new Set(view.deltas.map(({ from }) => from))
     if (before) older.add(before.hash)
-    for (const hash of this.hashes) older.delete(hash) // fragments may be equal
+    for (const hash of this.hashes) older.delete(hash) // fragments may be equal, and some are pinned
     for (const hash of older) await this.#store.remove(hash)
     return values
   }

@@ -83,7 +83,7 @@ export class Board {
 }
 
 function firstView(): SwarmView {
-  const nothing = { tokensPerSecond: null, utilisation: null, bytesUp: 0, bytesDown: 0 }
+  const nothing = { tokensPerSecond: null, utilisation: null, slices: 0, bytesUp: 0, bytesDown: 0 }
   return {
     state: { kind: 'ready' },
     contributing: false,

@@ -2,6 +2,12 @@
 import { io, type Socket } from 'socket.io-client'
 import type { z } from 'zod'
 import {
+  type SliceAnswer,
+  type SliceGrant,
+  type SliceRequest,
+  sliceGrantSchema,
+} from '../../shared/protocol/evaluation.ts'
+import {
   type CoordinatorToVolunteer,
   joinSchema,
   type LeaseAnswer,
@@ -79,6 +85,16 @@ export class Connection {
     const answer: unknown = await this.#socket.timeout(ANSWER_MS).emitWithAck('lease', request)
     refuseErrors(answer)
     return leaseAnswerSchema.parse(answer)
+  }
+
+  async slice(request: SliceRequest): Promise<SliceGrant> {
+    const answer: unknown = await this.#socket.timeout(ANSWER_MS).emitWithAck('slice', request)
+    refuseErrors(answer)
+    return sliceGrantSchema.parse(answer)
+  }
+
+  async measured(answer: SliceAnswer): Promise<void> {
+    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('measured', answer))
   }
 
   async release(lease: string): Promise<void> {

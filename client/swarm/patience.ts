@@ -24,8 +24,15 @@ export function backoff(attempt: number, random: () => number = Math.random): nu
 /** Wakes who waits for it; a ring that nobody waits for is lost. */
 export class Bell {
   #wake: () => void = () => undefined
+  #rings = 0
+
+  /** How often it has rung: whoever does something meanwhile sees by it whether to wait at all. */
+  get rings(): number {
+    return this.#rings
+  }
 
   ring(): void {
+    this.#rings += 1
     this.#wake()
   }
 

@@ -3,6 +3,7 @@
  * the page draws is board.ts, a turn itself turn.ts, the socket connection.ts, the engine tabEngine.ts.
  */
 import type { ReadonlySignal } from '@preact/signals'
+import { PRESETS } from '../../shared/model/config.ts'
 import type { LeaseAnswer, Welcome } from '../../shared/protocol/messages.ts'
 import type { FragmentView, Lease, Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
 import { blobStore } from '../storage/blobStore.ts'
@@ -15,6 +16,7 @@ import { Connection } from './connection.ts'
 import { CorpusCache } from './corpusCache.ts'
 import { describeDevice } from './device.ts'
 import { codeOf, isEngineFault, isPassing, messageOf } from './errors.ts'
+import { Evaluating } from './evaluating.ts'
 import { LocalReplica } from './localReplica.ts'
 import { Bell, backoff, wait } from './patience.ts'
 import { TabEngine } from './tabEngine.ts'
@@ -33,6 +35,8 @@ type Interruption = 'stopped' | 'newer-round' | 'removed'
 
 /** Asks for a lease at least this often, should a message have been lost. */
 const ASK_AGAIN_MS = 5_000
+/** Keeps the messages of a tab that has nothing else to do far below LIMITS.volunteerMessages. */
+const BETWEEN_SLICES_MS = 250
 
 export function createSwarm(): { view: ReadonlySignal<SwarmView>; controls: SwarmControls } {
   const swarm = new Swarm()
@@ -57,6 +61,7 @@ class Swarm implements SwarmControls {
   #replica: LocalReplica | null = null
   #utilisation = new Utilisation()
   readonly #weights = new GlobalWeights()
+  readonly #evaluating = new Evaluating(this.#weights)
   #paused = false
   /** Rung whenever something changed that may let the loop go on. */
   readonly #change = new Bell()
@@ -143,12 +148,15 @@ class Swarm implements SwarmControls {
         continue
       }
       try {
+        await this.#measure(signal, false)
         const reason = await this.#step(signal)
         attempt = 0
         if (reason === null) continue
         if (this.#delivery !== null) this.#showDelivery()
         else if (!this.#paused) this.#board.state({ kind: 'waiting', reason })
-        await this.#change.heard(ASK_AGAIN_MS, signal)
+        const { rings } = this.#change
+        await this.#measure(signal, true)
+        if (this.#change.rings === rings) await this.#change.heard(ASK_AGAIN_MS, signal)
       } catch (error) {
         if (signal.aborted || !isPassing(error)) throw error
         this.#board.log(`Trying again: ${messageOf(error)}`)
@@ -170,6 +178,36 @@ class Swarm implements SwarmControls {
     if (answer === undefined || 'wait' in answer) return answer?.wait ?? 'no-run'
     await this.#work({ lease: answer.lease, run, replica }, signal)
     return null
+  }
+
+  /**
+   * Slices of the open evaluation: while waiting until something changes, otherwise for a small share of the time. What
+   * goes wrong with it is no reason to stop training.
+   */
+  async #measure(signal: AbortSignal, waiting: boolean): Promise<void> {
+    const { rings } = this.#change
+    try {
+      while (this.#change.rings === rings && (await this.#measureOne(signal, waiting))) {
+        const { slices } = this.view.value.me
+        this.#board.patchMe({ slices: slices + 1 })
+        if (waiting) await wait(BETWEEN_SLICES_MS, signal)
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (isEngineFault(error)) await this.#engine.startOver(error, signal)
+      else this.#board.log(`A measurement was not used: ${messageOf(error)}`)
+    }
+  }
+
+  async #measureOne(signal: AbortSignal, waiting: boolean): Promise<boolean> {
+    const { run } = this.view.value
+    const engine = this.#engine.current
+    const connection = this.#connection
+    if (run === null || engine === null || !connection?.connected || !this.#joined || this.#paused)
+      return false
+    const model = PRESETS[run.config.preset]
+    const time = { trained: this.#utilisation.busySeconds, tokensPerSecond: this.#speed() }
+    return this.#evaluating.measureOne({ run, model, engine, connection, waiting, ...time, signal })
   }
 
   /** An answer on its way to a lease asked for before it was needed, and what it is to follow. */
@@ -255,7 +293,9 @@ class Swarm implements SwarmControls {
         onTrained: () => this.#askAhead(run, lease),
       })
       const delivery = this.#deliver(lease, turn, replica, signal)
-      void blobStore.prune(new Set([...this.#weights.hashes, ...this.#corpus.hashes]))
+      void blobStore.prune(
+        new Set([this.#weights, this.#corpus, this.#evaluating].flatMap(({ hashes }) => hashes)),
+      )
       if (!run.config.overlap) await delivery.receipt
     } catch (error) {
       await this.#interrupted(error, lease, abort.signal, signal)
@@ -388,13 +428,15 @@ class Swarm implements SwarmControls {
   #heard(run: RunView | null): void {
     const before = this.view.value.run
     this.#board.patch({ run, asOf: Date.now() })
+    if (run !== null) this.#ignore(this.#evaluating.follow(run))
     const lease = this.#turn?.lease
     if (lease !== undefined && isOver(lease, run)) {
       this.#turn?.abort.abort('newer-round' satisfies Interruption)
     } else if (lease !== undefined && ['ahead', 'waiting'].includes(this.view.value.state.kind)) {
       this.#showAhead(lease.round)
     }
-    if (chancesOf(run) !== chancesOf(before)) this.#change.ring()
+    const measuring = run?.evaluation?.round !== before?.evaluation?.round
+    if (measuring || chancesOf(run) !== chancesOf(before)) this.#change.ring()
   }
 
   #refused(code: string, message: string, final: boolean): void {

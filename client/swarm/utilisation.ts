@@ -33,6 +33,11 @@ export class Utilisation {
     this.#pausedAt = null
   }
 
+  /** In inner steps so far. */
+  get busySeconds(): number {
+    return (this.#busy + this.#busyInJob()) / 1_000
+  }
+
   /** 0 to 1; null before the first step. */
   get share(): number | null {
     if (this.#began === null) return null

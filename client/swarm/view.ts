@@ -79,6 +79,8 @@ export interface SwarmView {
     tokensPerSecond: number | null
     /** Share of this visit's time, pauses not counted, that went into inner steps. */
     utilisation: number | null
+    /** Slices of evaluations that this tab measured in this visit. */
+    slices: number
     /** Contributions sent and blobs received in this visit. */
     bytesUp: number
     bytesDown: number

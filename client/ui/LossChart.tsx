@@ -2,7 +2,7 @@
  * Held-out and training loss against accepted tokens: a figure with a one-sentence summary, a chart to point at or
  * to walk with the arrow keys, and the same numbers as a table or a file.
  */
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks'
 import type { RunView } from '../../shared/protocol/run.ts'
 import './chart.css'
 import { LossTable } from './LossTable.tsx'
@@ -13,10 +13,12 @@ import {
   lossCsv,
   lossPoints,
   lossSummary,
+  METRICS,
+  type Metric,
   moveByKey,
   pointText,
 } from './lossData.ts'
-import { Button } from './parts.tsx'
+import { Button, Segmented } from './parts.tsx'
 import { createLossPlot, type LossPlot } from './plot.ts'
 import { strings } from './strings.ts'
 import { theme } from './theme.ts'
@@ -34,9 +36,10 @@ interface PlotProps {
   points: readonly LossPoint[]
   log: boolean
   full: boolean
+  metric: Metric
 }
 
-function Plot({ points, log, full }: PlotProps) {
+function Plot({ points, log, full, metric }: PlotProps) {
   const frame = useRef<HTMLElement>(null)
   const plot = useRef<LossPlot | null>(null)
   const [index, setIndex] = useState<number | null>(null)
@@ -45,10 +48,10 @@ function Plot({ points, log, full }: PlotProps) {
 
   useEffect(() => {
     if (frame.current === null) return
-    const made = createLossPlot(frame.current, points, { log, full, onPoint: setIndex })
+    const made = createLossPlot(frame.current, points, { log, full, metric, onPoint: setIndex })
     plot.current = made
     return () => made.destroy()
-  }, [colours, log, full])
+  }, [colours, log, full, metric])
   useEffect(() => plot.current?.update(points), [points])
 
   const onKeyDown = (event: KeyboardEvent) => {
@@ -83,7 +86,7 @@ function Plot({ points, log, full }: PlotProps) {
 }
 
 interface ChartProps {
-  run: Pick<RunView, 'history' | 'initialValLoss'>
+  run: Pick<RunView, 'history' | 'initialValLoss' | 'initialBitsPerByte'>
   title?: string
   /** Shown while there is nothing to draw. */
   empty?: string
@@ -96,14 +99,20 @@ function versionOf({ history, initialValLoss }: ChartProps['run']): string {
 }
 
 export function LossChart({ run, title = strings.chart.title, empty = strings.chart.empty }: ChartProps) {
-  const points = useMemo(() => lossPoints(run.history, run.initialValLoss), [versionOf(run)])
+  const points = useMemo(
+    () => lossPoints(run.history, run.initialValLoss, run.initialBitsPerByte),
+    [versionOf(run)],
+  )
+  const id = useId()
   const [table, setTable] = useState(false)
   const [log, setLog] = useState(false)
   const [full, setFull] = useState(false)
+  const [metric, setMetric] = useState<Metric>('loss')
   const words = strings.chart
   const scale = log ? words.scaleLog : isClipped(points, full) ? words.scaleClipped : words.scaleFull
   const drawable = points.length > 1
-  const lines = isSmoothed(points) ? words.linesSmoothed : words.lines
+  const both = isSmoothed(points) ? words.linesSmoothed : words.lines
+  const lines = metric === 'bits' ? words.linesBits : both
   return (
     <figure class="chart">
       <div class="head">
@@ -129,10 +138,24 @@ export function LossChart({ run, title = strings.chart.title, empty = strings.ch
       </div>
       <figcaption>
         <p>{lossSummary(points)}</p>
-        {drawable && <p class="muted small chart-unit">{`${words.unit} ${scale} ${lines}`}</p>}
+        {drawable && <p class="muted small chart-unit">{`${words.units[metric]} ${scale} ${lines}`}</p>}
       </figcaption>
+      {drawable && !table && (
+        <Segmented<Metric>
+          legend={words.metric}
+          name={`metric-${id}`}
+          options={METRICS.map((value) => ({ value, label: words.metrics[value] }))}
+          value={metric}
+          onChange={(chosen) => setMetric(chosen)}
+        />
+      )}
       {!drawable && <p class="chart-empty">{empty}</p>}
-      {drawable && (table ? <LossTable points={points} /> : <Plot points={points} log={log} full={full} />)}
+      {drawable &&
+        (table ? (
+          <LossTable points={points} />
+        ) : (
+          <Plot points={points} log={log} full={full} metric={metric} />
+        ))}
     </figure>
   )
 }

@@ -1,7 +1,7 @@
 /** The loss chart's numbers as a table: newest first, fifty rows a page. */
 import { useState } from 'preact/hooks'
-import { compact, integer, loss, moment } from './format.ts'
-import { type LossPoint, pointName } from './lossData.ts'
+import { compact, integer, loss, moment, significant } from './format.ts'
+import { type LossPoint, perplexity, pointName } from './lossData.ts'
 import { Button, Table } from './parts.tsx'
 import { strings } from './strings.ts'
 
@@ -16,6 +16,8 @@ export function LossTable({ points }: { points: readonly LossPoint[] }) {
     { name: words.columns.round },
     { name: words.columns.tokens, numeric: true },
     { name: words.columns.heldOut, numeric: true },
+    { name: words.columns.perplexity, numeric: true },
+    { name: words.columns.bits, numeric: true },
     { name: words.columns.training, numeric: true },
     { name: words.columns.replicas, numeric: true },
     { name: words.columns.closed, numeric: true },
@@ -28,6 +30,8 @@ export function LossTable({ points }: { points: readonly LossPoint[] }) {
             <th scope="row">{pointName(point)}</th>
             <td class="numeric">{compact(point.tokens)}</td>
             <td class="numeric">{loss(point.heldOut)}</td>
+            <td class="numeric">{significant(perplexity(point.heldOut))}</td>
+            <td class="numeric">{loss(point.bits)}</td>
             <td class="numeric">{loss(point.training)}</td>
             <td class="numeric">{integer(point.replicas)}</td>
             <td class="numeric">{moment(point.closedAt, Date.now())}</td>

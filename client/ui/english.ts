@@ -35,9 +35,19 @@ export const english = {
   },
   chart: {
     title: 'Loss',
+    metric: 'What is drawn',
+    metrics: { loss: 'Loss', perplexity: 'Perplexity', bits: 'Bits per byte' },
+    units: {
+      loss: 'Cross entropy, nats per token: lower is better. Horizontal: accepted tokens.',
+      perplexity:
+        'Perplexity, the exponential of the loss: among how many tokens the model is as good as guessing. Lower is better. Horizontal: accepted tokens.',
+      bits: 'Bits for a byte of held-out text, comparable across tokenizers: lower is better. Horizontal: accepted tokens.',
+    },
+    linesBits: 'Held-out text only.',
+    measures: (perplexity: string, more: string) => ` (perplexity ${perplexity}${more})`,
+    bitsMore: (bits: string) => `, ${bits} bits per byte`,
     heldOut: 'Held-out',
     training: 'Training',
-    unit: 'Cross entropy, nats per token: lower is better. Horizontal: accepted tokens.',
     lines: 'Solid: held-out. Dashed: training.',
     linesSmoothed: 'Solid: held-out. Dashed: training, smoothed 0.6; thin: as measured.',
     scaleFull: 'Linear scale, full range.',
@@ -58,6 +68,8 @@ export const english = {
       round: 'Round',
       tokens: 'Tokens',
       heldOut: 'Held-out loss',
+      perplexity: 'Perplexity',
+      bits: 'Bits per byte',
       training: 'Training loss',
       replicas: 'Updates',
       closed: 'Closed',
@@ -77,11 +89,36 @@ export const english = {
     down: (by: string) => `down ${by}`,
     up: (by: string) => `up ${by}`,
     unchanged: 'unchanged',
-    point: (p: { name: string; tokens: string; heldOut: string; training: string; more: string }) =>
-      `${p.name}: ${p.tokens} tokens, held-out ${p.heldOut}, training ${p.training}${p.more}`,
+    point: (p: {
+      name: string
+      tokens: string
+      heldOut: string
+      measures: string
+      training: string
+      more: string
+    }) =>
+      `${p.name}: ${p.tokens} tokens, held-out ${p.heldOut}${p.measures}, training ${p.training}${p.more}`,
     pointMore: (replicas: number, time: string) => `, ${count(replicas, 'update')}, ${time}`,
   },
+  tasks: {
+    title: 'Zero-shot tasks',
+    lines:
+      'Accuracy by round: higher is better. Solid: by likelihood divided by length, with its standard error. Dashed: by likelihood. Dotted: guessing.',
+    value: (accuracy: string, error: string) => `${accuracy} ± ${error}`,
+    summary: (t: { round: string; normalised: string; plain: string; chance: string }) =>
+      `After round ${t.round}: ${t.normalised} normalised, ${t.plain} plain; guessing gives ${t.chance}.`,
+    caption: (task: string) => `Accuracy in ${task} by round, newest first`,
+    columns: {
+      round: 'Round',
+      normalised: 'Normalised',
+      plain: 'Plain',
+      chance: 'Chance',
+      examples: 'Examples',
+    },
+  },
   round: (round: string) => `Round ${round}`,
+  measuring: (settled: string, slices: string, round: string) =>
+    `volunteers measure ${round === '0' ? 'the untrained model' : `round ${round}`}: ${settled} of ${slices} slices`,
   volunteer: volunteerEnglish,
   admin: adminEnglish,
 }

@@ -58,6 +58,10 @@ const form = {
   errorFeedbackHint: 'Share of the rounding kept for the next update: 1 all, 0 none.',
   overlap: 'Train while sending',
   overlapHint: 'Tabs go on while their bytes travel, and keep those steps.',
+  measuring: 'Evaluation',
+  evaluation: 'Held-out loss by',
+  evaluationHint:
+    'Who measures it after each round; auto: the coordinator, but volunteers what it cannot carry.',
   choices: { true: 'Yes', false: 'No' } as Record<string, string>,
   innerLearningRate: 'Inner learning rate',
   innerLearningRateHint: 'Peak of the schedule.',

@@ -35,6 +35,9 @@ export const percent = (value: Maybe) =>
     value,
   )
 
+/** A share with one decimal, always: `31.4%`. */
+export const percent1 = formatter({ style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 })
+
 /** Separators up to 9,999, then `12.3K`, `4.5M`. */
 export const compact = (value: Maybe) =>
   known(value) && Math.abs(value) < 10_000 ? integer(value) : compactFormat(value)

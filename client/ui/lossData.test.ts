@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
 import {
   CLIP_FROM_POINTS,
+  inMetric,
   isClipped,
   lastHeldOut,
   lossCsv,
@@ -9,6 +10,7 @@ import {
   lossRange,
   lossSummary,
   moveByKey,
+  pointText,
   smooth,
   spreadLabels,
 } from './lossData.ts'
@@ -39,6 +41,34 @@ describe('points', () => {
   })
   it('find the newest held-out loss behind rounds still being evaluated', () => {
     expect(lastHeldOut(lossPoints([round(1, 5, 5.5), round(2, 4, null)], 6.9))?.round).toBe(1)
+  })
+})
+
+describe('measures', () => {
+  const first = { ...round(1, Math.log(50), Math.log(100)), bitsPerByte: 2.5 }
+  const points = lossPoints([first, round(2, Math.log(20), null)], Math.log(1_000), 3.4)
+
+  it('perplexity is the exponential of both lines', () => {
+    const shown = inMetric(points, 'perplexity').map(({ heldOut, training }) => [heldOut, training])
+    expect(shown[0]?.[0]).toBeCloseTo(1_000)
+    expect(shown[0]?.[1]).toBeNull()
+    expect(shown[1]?.map(Math.round as (n: unknown) => number)).toEqual([100, 50])
+    expect(shown[2]?.[0]).toBeNull() // not measured yet, and not e to the 0
+  })
+  it('bits per byte are of the held-out text only', () => {
+    const shown = inMetric(points, 'bits').map(({ heldOut, training }) => [heldOut, training])
+    expect(shown).toEqual([
+      [3.4, null],
+      [2.5, null],
+      [null, null],
+    ])
+  })
+  it('are all in the sentence of a point that was measured', () => {
+    const [, measured, unmeasured] = points
+    expect(measured && pointText(measured)).toContain(
+      'held-out 4.605 (perplexity 100, 2.500 bits per byte), training',
+    )
+    expect(unmeasured && pointText(unmeasured)).not.toContain('perplexity')
   })
 })
 
@@ -104,8 +134,8 @@ describe('the sentence', () => {
 describe('the file', () => {
   it('leaves unknown cells empty', () => {
     const lines = lossCsv(lossPoints([round(1, 5, null)], 6.75)).split('\n')
-    expect(lines[1]).toBe('0,0,6.75,,,')
-    expect(lines[2]).toBe('1,1000,,5,4,2023-11-14T22:13:20.001Z')
+    expect(lines[1]).toBe('0,0,6.75,,,,')
+    expect(lines[2]).toBe('1,1000,,,5,4,2023-11-14T22:13:20.001Z')
   })
 })
 

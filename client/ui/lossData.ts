@@ -3,7 +3,7 @@
  * plot.ts paints it.
  */
 import type { RoundSummary } from '../../shared/protocol/run.ts'
-import { clock, compact, integer, loss } from './format.ts'
+import { clock, compact, integer, loss, significant } from './format.ts'
 import { strings } from './strings.ts'
 
 export interface LossPoint {
@@ -13,26 +13,56 @@ export interface LossPoint {
   readonly tokens: number
   readonly heldOut: number | null
   readonly training: number | null
+  /** Of the held-out text, in bits for a byte. */
+  readonly bits: number | null
   readonly replicas: number | null
   /** Unix milliseconds. */
   readonly closedAt: number | null
 }
 
 /** Oldest first. The untrained model is the first point when its loss is known. */
-export function lossPoints(history: readonly RoundSummary[], initialValLoss: number | null): LossPoint[] {
+export function lossPoints(
+  history: readonly RoundSummary[],
+  initialValLoss: number | null,
+  initialBits: number | null = null,
+): LossPoint[] {
   const points: LossPoint[] = history.map((round) => ({
     round: round.round,
     tokens: round.totalTokens,
     heldOut: round.valLoss,
     training: round.trainLoss,
+    bits: round.bitsPerByte,
     replicas: round.replicas,
     closedAt: round.closedAt,
   }))
   points.sort((a, b) => a.round - b.round)
   if (initialValLoss === null) return points
   const untrained = { round: 0, tokens: 0, training: null, replicas: null, closedAt: null }
-  return [{ ...untrained, heldOut: initialValLoss }, ...points]
+  return [{ ...untrained, heldOut: initialValLoss, bits: initialBits }, ...points]
 }
+
+export const METRICS = ['loss', 'perplexity', 'bits'] as const
+export type Metric = (typeof METRICS)[number]
+
+/** Of a cross entropy in nats a token: among how many equally likely tokens the model is as good as guessing. */
+export const perplexity = (nats: number | null) => (nats === null ? null : Math.exp(nats))
+
+/** The points with both lines in another measure. Bits per byte are known of the held-out text only. */
+export function inMetric(points: readonly LossPoint[], metric: Metric): readonly LossPoint[] {
+  switch (metric) {
+    case 'loss':
+      return points
+    case 'perplexity':
+      return points.map((p) => ({ ...p, heldOut: perplexity(p.heldOut), training: perplexity(p.training) }))
+    case 'bits':
+      return points.map((p) => ({ ...p, heldOut: p.bits, training: null }))
+    default:
+      return metric satisfies never
+  }
+}
+
+/** A value of either line as text. */
+export const metricText = (metric: Metric) => (metric === 'perplexity' ? significant : loss)
 
 /** The newest point that has a held-out loss. */
 export const lastHeldOut = (points: readonly LossPoint[]) =>
@@ -137,10 +167,17 @@ export function pointText(point: LossPoint): string {
     name: pointName(point),
     tokens: compact(point.tokens),
     heldOut: loss(point.heldOut),
+    measures: point.heldOut === null ? '' : measuresText(point),
     training: loss(point.training),
     more,
   })
 }
+
+const measuresText = ({ heldOut, bits }: LossPoint) =>
+  strings.chart.measures(
+    significant(perplexity(heldOut)),
+    bits === null ? '' : strings.chart.bitsMore(loss(bits)),
+  )
 
 export function lossCsv(points: readonly LossPoint[]): string {
   const rows = points.map((point) =>
@@ -148,12 +185,17 @@ export function lossCsv(points: readonly LossPoint[]): string {
       point.round,
       point.tokens,
       point.heldOut ?? '',
+      point.bits ?? '',
       point.training ?? '',
       point.replicas ?? '',
       point.closedAt === null ? '' : new Date(point.closedAt).toISOString(),
     ].join(','),
   )
-  return ['round,tokens,held_out_loss,training_loss,updates,closed_at', ...rows, ''].join('\n')
+  return [
+    'round,tokens,held_out_loss,held_out_bits_per_byte,training_loss,updates,closed_at',
+    ...rows,
+    '',
+  ].join('\n')
 }
 
 /** Where a key moves the crosshair; null leaves the chart, undefined is not ours. */

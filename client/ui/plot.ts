@@ -3,12 +3,22 @@
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { compact, loss } from './format.ts'
-import { isSmoothed, type LossPoint, lossRange, smooth, spreadLabels } from './lossData.ts'
+import {
+  inMetric,
+  isSmoothed,
+  type LossPoint,
+  lossRange,
+  type Metric,
+  metricText,
+  smooth,
+  spreadLabels,
+} from './lossData.ts'
 import { strings } from './strings.ts'
 
 export interface PlotOptions {
   log: boolean
   full: boolean
+  metric: Metric
   /** Index of the point under the pointer, or null. */
   onPoint(index: number | null): void
 }
@@ -67,7 +77,7 @@ function toData(points: readonly LossPoint[]): uPlot.AlignedData {
 }
 
 /** Names the lines at their right ends, in the lines' own order of height. */
-function drawLabels(plot: uPlot, colours: Colours): void {
+function drawLabels(plot: uPlot, colours: Colours, text: (value: number) => string): void {
   const ratio = devicePixelRatio
   const narrow = plot.width < NARROW
   const names = [strings.chart.training, strings.chart.heldOut]
@@ -78,7 +88,7 @@ function drawLabels(plot: uPlot, colours: Colours): void {
     const value = values[last]
     const x = plot.data[0][last]
     if (value == null || x === undefined) return []
-    const label = narrow ? name : `${name} ${loss(value)}`
+    const label = narrow ? name : `${name} ${text(value)}`
     return [
       {
         label,
@@ -115,6 +125,8 @@ function settings(
 ): uPlot.Options {
   const width = parent.clientWidth
   const narrow = width < NARROW
+  const text = metricText(options.metric)
+  const tickText = options.metric === 'perplexity' ? compact : (value: number) => loss(value).slice(0, -1)
   const axis = {
     stroke: colours.muted,
     font: '12px system-ui, sans-serif',
@@ -136,7 +148,7 @@ function settings(
       {
         ...axis,
         size: 48,
-        values: (_plot, splits) => splits.map((value) => (value == null ? '' : loss(value).slice(0, -1))),
+        values: (_plot, splits) => splits.map((value) => (value == null ? '' : tickText(value))),
       },
     ],
     series: [
@@ -151,7 +163,7 @@ function settings(
       { stroke: colours.training, width: 1, alpha: 0.45, spanGaps: true, points: { show: false } },
     ],
     hooks: {
-      draw: [(plot) => drawLabels(plot, colours)],
+      draw: [(plot) => drawLabels(plot, colours, text)],
       setCursor: [(plot) => options.onPoint(plot.cursor.idx ?? null)],
     },
   }
@@ -162,7 +174,7 @@ export function createLossPlot(
   first: readonly LossPoint[],
   options: PlotOptions,
 ): LossPlot {
-  let points = first
+  let points = inMetric(first, options.metric)
   const range = () => lossRange(points, options.full)
   const plot = new uPlot(settings(parent, readColours(parent), options, range), toData(points), parent)
   const sizes = new ResizeObserver(() => {
@@ -174,8 +186,8 @@ export function createLossPlot(
   sizes.observe(parent)
   return {
     update(next) {
-      points = next
-      plot.setData(toData(next))
+      points = inMetric(next, options.metric)
+      plot.setData(toData(points))
     },
     select(index) {
       const tokens = index === null ? undefined : points[index]?.tokens

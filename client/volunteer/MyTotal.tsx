@@ -37,6 +37,11 @@ export function MyTotal({ view }: { view: SwarmView }) {
         >
           {percent(me.utilisation)}
         </Fact>
+        {me.slices > 0 && (
+          <Fact label={words.slices} note={words.slicesNote} testid="slices" value={me.slices}>
+            {integer(me.slices)}
+          </Fact>
+        )}
         <Fact label={words.sent} note={words.trafficNote} testid="bytes-up" value={me.bytesUp}>
           {bytes(me.bytesUp)}
         </Fact>

@@ -43,12 +43,29 @@ export function RunSection({ run }: { run: RunView | null }) {
         </Fact>
         <Fact label={words.runVolunteers}>{integer(run.present)}</Fact>
         <Traffic run={run} />
+        <Measuring run={run} />
       </dl>
       <LossChart
         run={run}
         empty={deadline === null ? strings.chart.empty : strings.chart.emptyBy(clock(deadline))}
       />
     </section>
+  )
+}
+
+/** How far the evaluation is that volunteers are measuring. */
+function Measuring({ run: { evaluation } }: { run: RunView }) {
+  if (evaluation === null) return null
+  const [settled, slices] = [integer(evaluation.settled), integer(evaluation.slices)]
+  return (
+    <Fact
+      label={words.evaluation}
+      note={strings.measuring(settled, slices, integer(evaluation.round))}
+      testid="evaluation"
+      value={evaluation.round}
+    >
+      {words.evaluationOf(settled, slices)}
+    </Fact>
   )
 }
 

@@ -3,6 +3,7 @@ import type { SwarmControls, SwarmView } from '../swarm/view.ts'
 import { clock } from '../ui/format.ts'
 import { Notice } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
+import { TaskCharts } from '../ui/TaskCharts.tsx'
 import { MyRound } from './MyRound.tsx'
 import { MyTotal } from './MyTotal.tsx'
 import { Receipts } from './Receipts.tsx'
@@ -44,6 +45,7 @@ export function Work({ view, told, controls }: WorkProps) {
         <MyTotal view={view} />
       </div>
       <RunSection run={view.run} />
+      <TaskCharts results={view.run?.tasks ?? []} />
       <Samples run={view.run} />
       <StateLog log={view.log} />
     </div>

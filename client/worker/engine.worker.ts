@@ -106,6 +106,15 @@ const service = {
   resume: () => engine().resume(),
   stop: () => engine().stop(),
   evaluate: (sequences: Uint16Array) => engine().evaluate(sequences),
+  async evaluateAt(values: Values, sequences: Uint16Array) {
+    const own = await engine().getParameters()
+    engine().setParameters(values)
+    try {
+      return await engine().evaluate(sequences)
+    } finally {
+      engine().setParameters(own)
+    }
+  },
   generate: (prompt: readonly number[], options: GenerateOptions) => engine().generate(prompt, options),
   dispose: () => engine().dispose(),
 }

@@ -25,6 +25,23 @@ test('terminating the Worker rejects every waiting call at once, and every later
   expect((await engine.ended).code).toBe('engine/device-lost')
 })
 
+test('measures other weights and leaves the replica as it was', async () => {
+  const [engine, other] = [await startEngine('wasm', TINY), await startEngine('wasm', TINY)]
+  await engine.setParameters(tinyParameters())
+  const job = { steps: 1, batchSize: 2, firstStep: 5, totalSteps: 10, peakLearningRate: 0.01 }
+  const sequences = randomSequences(TINY, 2, 'measured')
+  await engine.train({ ...job, sequences })
+  const before = [await engine.getParameters(), await engine.getOptimiserState()]
+  await other.setParameters(tinyParameters())
+  const expected = await other.evaluate(sequences)
+  expect(await engine.evaluateAt(tinyParameters(), sequences)).toEqual(expected)
+  expect(await engine.evaluate(sequences)).not.toEqual(expected)
+  expect([await engine.getParameters(), await engine.getOptimiserState()]).toEqual(before)
+  await engine.train({ ...job, sequences, firstStep: 6 }) // and goes on
+  engine.terminate()
+  other.terminate()
+})
+
 test('a model too large for the memory ends with a reason, not with silence', async () => {
   const huge = { ...TINY, vocabSize: 2 ** 24, dModel: 768, headDim: 256 } // 48 GiB
   await expect(startEngine('wasm', huge)).rejects.toThrow()

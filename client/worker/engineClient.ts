@@ -8,6 +8,7 @@ import {
   type Backend,
   type Engine,
   EngineError,
+  type Evaluation,
   type OptimiserState,
   type TrainListener,
 } from '../../shared/engine/engine.ts'
@@ -42,6 +43,8 @@ export interface RemoteEngine extends Engine {
    * parameters where the last contribution was made. They are its base from now on. Answers the fragment's parameters.
    */
   carryOver(values: Values, fragment: readonly ParameterRange[], mark: Values): Promise<Values>
+  /** Between two jobs: the loss of another model of this shape. The replica is what it was afterwards. */
+  evaluateAt(values: Values, sequences: Uint16Array): Promise<Evaluation>
   /** Ends the Worker at once; waiting calls reject. The same as `terminate`. */
   dispose(): void
   terminate(): void
@@ -148,6 +151,7 @@ function remoteEngine(
     resume: () => during(service.resume()),
     stop: () => during(service.stop()),
     evaluate: (sequences) => during(service.evaluate(sequences)),
+    evaluateAt: (values, sequences) => during(service.evaluateAt(values, sequences)),
     generate: (prompt, options) => during(service.generate(prompt, options)),
     dispose: terminate,
     terminate,

@@ -164,6 +164,7 @@ function world(...fates: Fate[]) {
           wake()
         }),
       evaluate: () => answer('evaluate', () => ({ nats: parameters[0] ?? 0, tokens: 1 })),
+      evaluateAt: ([value = 0]) => answer('evaluateAt', () => ({ nats: value, tokens: 1 })),
       generate: () => answer('generate', () => []),
       dispose: () => die(lossOf(-2)),
       terminate: () => die(lossOf(-2)),

@@ -187,6 +187,10 @@ export class SteadyEngine implements RemoteEngine {
     return this.#on((engine) => engine.evaluate(sequences))
   }
 
+  evaluateAt(values: Values, sequences: Uint16Array) {
+    return this.#on((engine) => engine.evaluateAt(values, sequences))
+  }
+
   generate(prompt: readonly number[], options: GenerateOptions): Promise<number[]> {
     return this.#on((engine) => engine.generate(prompt, options))
   }

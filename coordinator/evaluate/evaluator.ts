@@ -1,17 +1,140 @@
-/** The door to the evaluation thread. One evaluation at a time; rounds go on meanwhile. */
-import type { Evaluated } from '../store/metadata.ts'
-import { startThread } from '../threads.ts'
-import type { EvaluationTask } from './tasks.ts'
+/**
+ * The coordinator's own evaluator: jobs for the evaluation process, one at a time, in the order of their urgency. A
+ * process that dies is replaced and its job begun again, a few times. It never holds up who asks: closing ends it at
+ * once. Rules: RULES.md.
+ */
+import { totalmem } from 'node:os'
+import { PotluckError } from '../../shared/protocol/errors.ts'
+import type { HeldOutSet } from './heldOut.ts'
+import { EvaluationProcess, ProcessDied } from './process.ts'
+import type { Kind, Loss, LossJob, Work } from './work.ts'
 
 export interface Evaluator {
-  evaluate(task: Omit<EvaluationTask, 'blobs'>): Promise<Evaluated>
-  close(): Promise<void>
+  /** The held-out set of the corpus of this manifest, as a blob. */
+  heldOut(manifest: string): Promise<HeldOutSet>
+  /** Null when a newer job took its place before it began. */
+  loss(job: LossJob): Promise<Loss | null>
+  /** What the process may hold. */
+  readonly memoryBytes: number
+  /** Processes that died or hung so far. */
+  readonly deaths: number
+  /** Of the process; null when there is none. */
+  readonly pid: number | null
+  /** Ends the process; who waits is refused. */
+  close(): void
 }
 
-export function startEvaluator(blobs: string): Evaluator {
-  const thread = startThread(new URL('./thread.js', import.meta.url))
-  return {
-    evaluate: (task) => thread.run({ blobs, ...task } satisfies EvaluationTask, { name: 'evaluate' }),
-    close: () => thread.destroy(),
+export interface EvaluatorOptions {
+  /** Folder of the public blobs. */
+  readonly blobs: string
+  readonly memoryBytes?: number
+  readonly silenceMs?: number
+}
+
+const GIB = 2 ** 30
+/** Half of what there is, and no more than wasm can address. */
+const memoryAllowed = (): number =>
+  Math.min(4 * GIB, totalmem() / 2, (process.constrainedMemory() || Number.POSITIVE_INFINITY) / 2)
+/** Between two signs of life: a sequence of the largest model that is measured here takes a tenth of it. */
+const SILENCE_MS = 180_000
+/** A process with nothing to do ends after so long. */
+const IDLE_MS = 10 * 60_000
+/** Processes that one job may cost. */
+const ATTEMPTS = 3
+
+/** Smaller comes first. */
+const URGENCY: Record<Kind, number> = { 'held-out': 0, loss: 1 }
+
+interface Waiting {
+  readonly kind: Kind
+  readonly begin: () => Promise<void>
+  readonly refuse: (reason: unknown) => void
+  /** Somebody newer takes its place. */
+  readonly stepAside: () => void
+}
+
+export function startEvaluator(options: EvaluatorOptions): Evaluator {
+  return new ChildEvaluator(options)
+}
+
+class ChildEvaluator implements Evaluator {
+  readonly memoryBytes: number
+  readonly #process: EvaluationProcess
+  #waiting: Waiting[] = []
+  #working = false
+  #closed = false
+  #deaths = 0
+  #idle: NodeJS.Timeout | undefined
+
+  constructor({ blobs, memoryBytes = memoryAllowed(), silenceMs = SILENCE_MS }: EvaluatorOptions) {
+    this.memoryBytes = memoryBytes
+    this.#process = new EvaluationProcess({ blobs, memoryBytes, silenceMs })
+  }
+
+  get deaths(): number {
+    return this.#deaths
+  }
+
+  get pid(): number | null {
+    return this.#process.pid
+  }
+
+  async heldOut(manifest: string): Promise<HeldOutSet> {
+    return (await this.#queue('held-out', { manifest })) as HeldOutSet // only losses step aside
+  }
+
+  loss(job: LossJob): Promise<Loss | null> {
+    for (const older of this.#waiting.filter(({ kind }) => kind === 'loss')) older.stepAside()
+    this.#waiting = this.#waiting.filter(({ kind }) => kind !== 'loss')
+    return this.#queue('loss', job)
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const { refuse } of this.#waiting) refuse(stopping())
+    this.#waiting = []
+    clearTimeout(this.#idle)
+    this.#process.kill()
+  }
+
+  #queue<K extends Kind>(kind: K, job: Work[K]['job']): Promise<Work[K]['result'] | null> {
+    return new Promise((resolve, reject) => {
+      const begin = () => this.#persist(kind, job).then(resolve, reject)
+      this.#waiting.push({ kind, begin, refuse: reject, stepAside: () => resolve(null) })
+      if (this.#closed) this.close()
+      else void this.#goOn()
+    })
+  }
+
+  async #goOn(): Promise<void> {
+    if (this.#working) return
+    this.#working = true
+    clearTimeout(this.#idle)
+    for (;;) {
+      this.#waiting.sort((a, b) => URGENCY[a.kind] - URGENCY[b.kind])
+      const next = this.#waiting.shift()
+      if (next === undefined) break
+      await next.begin()
+    }
+    this.#working = false
+    this.#idle = setTimeout(() => this.#process.kill(), IDLE_MS).unref()
+  }
+
+  /** @throws PotluckError `evaluation-failed` when every process died of it. */
+  async #persist<K extends Kind>(kind: K, job: Work[K]['job']): Promise<Work[K]['result']> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#process.ask(kind, job)
+      } catch (error) {
+        if (this.#closed) throw stopping()
+        if (!(error instanceof ProcessDied)) throw error
+        this.#deaths += 1
+        if (attempt < ATTEMPTS) continue
+        const last = `The evaluation process died ${ATTEMPTS} times over it, at last because ${error.message}.`
+        throw new PotluckError('evaluation-failed', last, 500)
+      }
+    }
   }
 }
+
+const stopping = () => new PotluckError('internal', 'The coordinator is stopping.', 500)

@@ -17,14 +17,19 @@ const LEASE_ENDS: Record<LeaseEnd, true> = {
 const PHASE_BUCKETS = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400]
 
 export function openCounters(registry: Registry): RunsObserver {
-  const counters = { ...traffic(registry), ...work(registry) }
+  const counters = { ...traffic(registry), ...work(registry), ...evaluations(registry) }
   const phases = new PhaseClock()
   return {
     committed({ effects, ...commit }) {
       for (const effect of effects) count(counters, effect)
       for (const { phase, seconds } of phases.passed(commit)) counters.phases.observe({ phase }, seconds)
     },
-    evaluated: (seconds) => counters.phases.observe({ phase: 'evaluating' }, seconds),
+    evaluated(seconds) {
+      counters.phases.observe({ phase: 'evaluating' }, seconds)
+      counters.evaluations.inc({ result: 'done' })
+    },
+    evaluationFailed: () => counters.evaluations.inc({ result: 'failed' }),
+    sliceAnswered: (result) => counters.slices.inc({ result }),
     answered(receipt) {
       if (receipt.result === 'rejected') counters.contributions.inc(rejected(receipt.reason))
       else if (!receipt.repeated) counters.contributions.inc(ACCEPTED)
@@ -87,6 +92,25 @@ function work(registry: Registry) {
   contributions.inc(ACCEPTED, 0)
   for (const reason of REJECTION_REASONS) contributions.inc(rejected(reason), 0)
   return { contributions, leases: leasesEnded(registry), phases: phaseSeconds(registry), ...sums(registry) }
+}
+
+function evaluations(registry: Registry) {
+  const registers = [registry]
+  const evaluations = new Counter({
+    name: 'potluck_evaluations_total',
+    help: 'Evaluations of a round on the held-out text, by how they ended; one that a newer round replaced is not counted.',
+    labelNames: ['result'],
+    registers,
+  })
+  for (const result of ['done', 'failed']) evaluations.inc({ result }, 0)
+  const slices = new Counter({
+    name: 'potluck_evaluation_slices_total',
+    help: 'Slices of evaluations that volunteers measured, by what became of the answer: taken, refused, or odd (it was taken, and two others agree on another sum).',
+    labelNames: ['result'],
+    registers,
+  })
+  for (const result of ['taken', 'refused', 'odd']) slices.inc({ result }, 0)
+  return { evaluations, slices }
 }
 
 const sums = (registry: Registry) => ({

@@ -57,7 +57,28 @@ function runGauges(gauge: MakeGauge, gaugeBy: MakeGaugeBy, runs: Runs): void {
   gauge(
     'held_out_loss',
     'Cross entropy on text that nobody trains on, in nats a token, after the newest round that was evaluated (of the untrained model before that). Lower is better.',
-    () => heldOutLoss(runs),
+    () => newestEvaluation(runs)?.loss ?? null,
+  )
+  gauge(
+    'held_out_perplexity',
+    'The exponential of potluck_held_out_loss: among how many equally likely tokens the model is as good as guessing.',
+    () => mapped(newestEvaluation(runs)?.loss, Math.exp),
+  )
+  gauge(
+    'held_out_bits_per_byte',
+    'The same cross entropy in bits for a byte of text, which compares models of different tokenizers.',
+    () => newestEvaluation(runs)?.bits ?? null,
+  )
+  gauge(
+    'evaluated_round',
+    'The newest round that was evaluated; 0 is the untrained model.',
+    () => newestEvaluation(runs)?.round ?? null,
+  )
+  gaugeBy(
+    'evaluation_slices_open',
+    'Slices of the evaluation that volunteers measure now: agreed upon by two, and those still to be.',
+    'state',
+    () => openSlices(runs),
   )
 }
 
@@ -102,9 +123,20 @@ function openLeases({ machine }: Runs): Values {
   return { current: leases.length - ahead, ahead }
 }
 
-function heldOutLoss(runs: Runs): number | null {
+function newestEvaluation(runs: Runs): { round: number; loss: number | null; bits: number | null } | null {
   const measured = runs.rounds.filter(({ valLoss }) => valLoss !== null).at(-1)
-  return measured?.valLoss ?? runs.view()?.initialValLoss ?? null
+  if (measured) return { round: measured.round, loss: measured.valLoss, bits: measured.bitsPerByte }
+  const view = runs.view()
+  if (view === null || view.initialValLoss === null) return null
+  return { round: 0, loss: view.initialValLoss, bits: view.initialBitsPerByte }
+}
+
+const mapped = (value: number | null | undefined, by: (value: number) => number): number | null =>
+  value == null ? null : by(value)
+
+function openSlices({ slices }: Runs): Values {
+  const { view } = slices
+  return view === null ? {} : { settled: view.settled, open: view.slices - view.settled }
 }
 
 function eachWay(round: RoundSummary | undefined, shares: (round: RoundSummary) => number): Values {

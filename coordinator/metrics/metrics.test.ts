@@ -100,6 +100,16 @@ describe('metrics', () => {
     expect(samples.get('potluck_phase_seconds_count{phase="gathering"}')).toBe(1)
     expect(samples.get('potluck_phase_seconds_count{phase="evaluating"}')).toBe(1)
     expect(samples.get('potluck_held_out_loss')).toBeCloseTo(Math.log(1_024), 1) // of 1,024 tokens, guessing
+    expect(samples.get('potluck_held_out_perplexity')).toBeCloseTo(
+      Math.exp(samples.get('potluck_held_out_loss') ?? Number.NaN),
+      6,
+    )
+    expect(samples.get('potluck_held_out_bits_per_byte')).toBe(coordinator.runs.view()?.initialBitsPerByte)
+    expect(samples.get('potluck_evaluated_round')).toBe(0)
+    expect(samples.get('potluck_evaluations_total{result="done"}')).toBe(1)
+    expect(samples.get('potluck_evaluations_total{result="failed"}')).toBe(0)
+    expect(samples.get('potluck_evaluation_slices_total{result="odd"}')).toBe(0)
+    expect(samples.has('potluck_evaluation_slices_open{state="open"}')).toBe(false) // the coordinator measures itself
     expect(samples.has('potluck_volunteer_utilisation_ratio')).toBe(false)
     expect([...samples.keys()].filter((series) => series.startsWith('potluck_last_round'))).toEqual([])
   })

@@ -6,6 +6,7 @@ import { RateLimiterMemory } from 'rate-limiter-flexible'
 import type { DefaultEventsMap, Namespace, Server, Socket } from 'socket.io'
 import type { z } from 'zod'
 import { type ErrorBody, PotluckError } from '../../shared/protocol/errors.ts'
+import { sliceAnswerSchema, sliceRequestSchema } from '../../shared/protocol/evaluation.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import {
   type CoordinatorToVolunteer,
@@ -115,6 +116,14 @@ function serve(socket: Tab, parts: RealtimeParts): void {
   })
   on('release', releaseSchema, async ({ lease }) => {
     await runs.release(live.id, lease)
+    return { ok: true }
+  })
+  on('slice', sliceRequestSchema, async (message) => {
+    if (!live.willing) throw new PotluckError('bad-request', 'Only who takes part measures. Join first.')
+    return runs.slices.request(live.id, message)
+  })
+  on('measured', sliceAnswerSchema, async (message) => {
+    runs.slices.answer(live.id, message)
     return { ok: true }
   })
   on('state', stateSchema, async ({ state, step, lease: _lease, loss: _loss, ...told }) => {

@@ -32,6 +32,7 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
       errorFeedback: 1,
       overlap: false,
       strict: false,
+      evaluation: 'auto',
       ...config,
     },
     sequenceLength: 8,

@@ -49,6 +49,7 @@ function firstMachine(chance: Chance, vectors: Vectors): Machine {
       errorFeedback: 0,
       overlap: chance.of(0.6),
       strict: chance.of(0.2),
+      evaluation: 'auto',
     },
     sequenceLength: 8,
     sequencesPerEpoch: chance.between(3, 60),

@@ -16,6 +16,10 @@ export interface RunsObserver {
   committed(commit: Committed): void
   /** An evaluation took so long. */
   evaluated(seconds: number): void
+  /** An evaluation came to nothing; the operator was told why. */
+  evaluationFailed(): void
+  /** A volunteer's measurement of a slice was used, refused, or found to disagree with two others. */
+  sliceAnswered(result: 'taken' | 'refused' | 'odd'): void
   /** A volunteer who sent a contribution, or asked for its receipt, was answered. */
   answered(receipt: Receipt): void
   /** Bytes of a contribution's body arrived, whatever becomes of them. */

@@ -8,12 +8,15 @@ import { type ModelConfig, PRESETS } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import type { AdminView, RunAction } from '../../shared/protocol/admin.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
+import type { TaskResult } from '../../shared/protocol/evaluation.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import { prepareCorpus } from '../corpus/prepare.ts'
+import { Evaluations } from '../evaluate/evaluations.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
+import { VolunteerEvaluator } from '../evaluate/volunteers.ts'
 import { type Clock, RoundDriver } from '../rounds/driver.ts'
 import type { ClosedRound, Effect } from '../rounds/machine.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
@@ -48,6 +51,9 @@ const LISTED = 200
 export class Runs {
   readonly roster = new Roster()
   readonly problems: Problems
+  /** Slices of evaluations that volunteers measure. */
+  readonly slices: VolunteerEvaluator
+  readonly #evaluations: Evaluations
   readonly #parts: RunParts
   readonly #listeners = new Set<() => void>()
   readonly #stop = new AbortController()
@@ -55,6 +61,7 @@ export class Runs {
   #driver: RoundDriver | null = null
   #rounds: RoundSummary[] = []
   #samples: { round: number; text: string }[] = []
+  #tasks: TaskResult[] = []
   #contributors = 0
   /**
    * Bytes of blobs sent since the last round closed. Saved with every commit and when the coordinator stops: kill -9
@@ -65,6 +72,14 @@ export class Runs {
   constructor(parts: RunParts) {
     this.#parts = parts
     this.problems = new Problems(parts.clock, () => this.#changed())
+    const { store, evaluator, clock, observer } = parts
+    this.slices = new VolunteerEvaluator({
+      clock,
+      changed: () => this.#changed(),
+      answered: (result) => observer.sliceAnswered(result),
+      problem: (code, message) => this.problems.report(code, message),
+    })
+    this.#evaluations = new Evaluations({ store, evaluator, volunteers: this.slices, now: () => clock.now() })
   }
 
   /** Takes up what an earlier process left. @throws PotluckError `bad-state`. */
@@ -83,6 +98,7 @@ export class Runs {
 
   async close(): Promise<void> {
     this.#stop.abort(new PotluckError('internal', 'The coordinator is stopping.'))
+    this.slices.close()
     await this.#driver?.close()
     await this.#saveBytesDown().catch(() => undefined) // what the last commit saved stands
     this.#listeners.clear()
@@ -128,6 +144,7 @@ export class Runs {
       throw new PotluckError('run-exists', `There is a run already, and it is ${status}. End it first.`, 409)
     }
     await this.#driver?.close()
+    this.slices.withdraw()
     const id = newId()
     await this.#parts.store.createRun({ id, config, now: this.#parts.clock.now() })
     this.#driver = null
@@ -163,6 +180,7 @@ export class Runs {
     const tokensPerSecond = this.roster.get(volunteer)?.tokensPerSecond ?? null
     const event = type === 'join' ? { type, tokensPerSecond } : { type }
     await this.#driver?.dispatch({ ...event, volunteer, now })
+    if (type !== 'join') this.slices.gone(volunteer)
     this.#changed()
   }
 
@@ -194,7 +212,8 @@ export class Runs {
     if (record === null) return null
     const remembered = { record, machine: this.machine, parameters: parameterCount(modelOf(record.config)) }
     const shown = { rounds: this.#rounds, samples: this.#samples, contributors: this.#contributors }
-    return runView({ ...remembered, ...shown }, this.#parts.clock.now())
+    const measured = { evaluation: this.slices.view, tasks: this.#tasks }
+    return runView({ ...remembered, ...shown, ...measured }, this.#parts.clock.now())
   }
 
   async adminView(): Promise<AdminView> {
@@ -294,20 +313,19 @@ export class Runs {
 
   async #evaluate(round: number, weights: readonly string[] | null): Promise<void> {
     const record = this.#record
-    if (!record?.manifest || weights === null) return
-    const { id, config, manifest } = record
-    const task = { config: modelOf(config), weights, manifest, seed: config.seed }
+    if (record === null || weights === null) return
     try {
-      const begun = this.#parts.clock.now()
-      const evaluated = await this.#parts.evaluator.evaluate(task)
-      if (this.#stop.signal.aborted) return
-      this.observer.evaluated((this.#parts.clock.now() - begun) / 1_000)
-      await this.#parts.store.setEvaluation(id, round, evaluated)
-      await this.#reload(id)
+      const model = modelOf(record.config)
+      const isCurrent = () => this.#record?.id === record.id && !this.#stop.signal.aborted
+      const seconds = await this.#evaluations.heldOut({ record, model, round, weights, isCurrent })
+      if (seconds === null || !isCurrent()) return
+      this.observer.evaluated(seconds)
+      await this.#reload(record.id)
       this.#changed()
     } catch (error) {
-      if (!this.#stop.signal.aborted)
-        this.problems.report('evaluation-failed', `Round ${round}: ${String(error)}`)
+      if (this.#stop.signal.aborted) return
+      this.observer.evaluationFailed()
+      this.problems.report('evaluation-failed', `Round ${round}: ${String(error)}`)
     }
   }
 
@@ -315,6 +333,7 @@ export class Runs {
     const { store } = this.#parts
     this.#rounds = await store.rounds(run)
     this.#samples = await store.samples(run)
+    this.#tasks = await store.taskResults(run)
     this.#contributors = await store.contributors(run)
     const record = await store.latestRun()
     if (record?.id === run) this.#record = record

@@ -1,5 +1,6 @@
 /** The run and the people as pages see them: pure functions from what is remembered to what is shown. */
 import type { ContributionRow, VolunteerRow } from '../../shared/protocol/admin.ts'
+import type { OpenEvaluation, TaskResult } from '../../shared/protocol/evaluation.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { FragmentView, RoundSummary, RunView } from '../../shared/protocol/run.ts'
 import type { Fragment, Machine } from '../rounds/state.ts'
@@ -14,6 +15,8 @@ export interface Remembered {
   readonly rounds: readonly RoundSummary[]
   readonly samples: readonly { round: number; text: string }[]
   readonly contributors: number
+  readonly evaluation: OpenEvaluation | null
+  readonly tasks: readonly TaskResult[]
 }
 
 export function runView({ record, machine, ...rest }: Remembered, now: number): RunView {
@@ -37,6 +40,8 @@ export function runView({ record, machine, ...rest }: Remembered, now: number): 
     initialValLoss: record.initialValLoss,
     initialBitsPerByte: record.initialBitsPerByte,
     history: thin(rest.rounds, LIMITS.historyPoints),
+    evaluation: rest.evaluation,
+    tasks: thinTasks(rest.tasks),
     samples: firstAndLast(rest.samples),
     now,
   }
@@ -52,6 +57,13 @@ const fragmentView = ({ base, deltas }: Fragment): FragmentView => ({
 export function thin<T>(list: readonly T[], most: number): T[] {
   const every = Math.ceil(list.length / most)
   return list.filter((_, i) => (list.length - 1 - i) % every === 0)
+}
+
+/** Each task's history by itself. */
+function thinTasks(results: readonly TaskResult[]): TaskResult[] {
+  const names = [...new Set(results.map(({ task }) => task))]
+  const of = (name: string) => results.filter(({ task }) => task === name)
+  return names.flatMap((name) => thin(of(name), LIMITS.historyPoints))
 }
 
 const firstAndLast = <T>(list: readonly T[]): T[] =>

@@ -202,11 +202,26 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
     expect(await store.rounds(RUN)).toMatchObject([
       { round: 1, totalTokens: 128, valLoss: null, bytesDown: 100 },
     ])
-    const evaluated = { valLoss: 5, bitsPerByte: 2.5, sample: 'Fellow citizens' }
-    await store.setEvaluation(RUN, 0, { ...evaluated, valLoss: 7 })
-    await store.setEvaluation(RUN, 1, evaluated)
-    await store.setEvaluation(RUN, 1, { ...evaluated, sample: 'My friends' })
-    expect(await store.rounds(RUN)).toMatchObject([{ valLoss: 5, bitsPerByte: 2.5 }])
+    // 500 nats for 100 tokens that are 200 bytes: 5 nats a token, 500 / ln 2 / 200 = 3.607 bits a byte.
+    const by = {
+      weights: [HASH, AFTER],
+      data: AFTER,
+      examples: 2,
+      by: 'volunteers',
+      seconds: 3,
+      at: 8,
+    } as const
+    const measured = { ...by, nats: 500, tokens: 100, bytes: 200 }
+    const evaluated = { ...measured, sample: 'Fellow citizens' }
+    await store.setHeldOut(RUN, 0, { ...evaluated, nats: 700 })
+    await store.setHeldOut(RUN, 1, { ...evaluated, nats: 600 })
+    await store.setHeldOut(RUN, 1, { ...evaluated, sample: 'My friends' })
+    await store.setHeldOut(RUN, 1, { ...evaluated, sample: null })
+    const [round] = await store.rounds(RUN)
+    expect(round?.valLoss).toBe(5)
+    expect(round?.bitsPerByte).toBeCloseTo(3.6067, 4)
+    expect(await store.heldOut(RUN, 1)).toEqual(measured)
+    expect(await store.heldOut(RUN, 2)).toBeNull()
     expect((await store.latestRun())?.initialValLoss).toBe(7)
     expect(await store.samples(RUN)).toEqual([
       { round: 0, text: 'Fellow citizens' },
@@ -216,6 +231,33 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
     const stoodOn = { fragment: 0, ...before, delta: HASH, contributions: [HASH] }
     expect(await store.roundBlobs(RUN, 1)).toEqual(stoodOn)
     expect(await store.roundBlobs(RUN, 2)).toBeNull()
+  })
+
+  describe('results of zero-shot tasks', () => {
+    const by = { weights: [HASH], data: AFTER, examples: 4, by: 'coordinator', seconds: 3, at: 8 } as const
+    const numbers = {
+      plain: { accuracy: 0.5, standardError: 0.29 },
+      normalised: { accuracy: 0.25, standardError: 0.25 },
+      chance: 0.25,
+    }
+
+    it('are kept a round and task, the newest of each', async () => {
+      await store.setTask(RUN, 2, { task: 'piqa', ...by, ...numbers })
+      await store.setTask(RUN, 1, { task: 'hellaswag', ...by, ...numbers })
+      await store.setTask(RUN, 2, {
+        task: 'piqa',
+        ...by,
+        ...numbers,
+        plain: { accuracy: 1, standardError: 0 },
+      })
+      await store.setHeldOut(RUN, 0, { ...by, nats: 7, tokens: 1, bytes: 2, sample: null })
+      const of = { examples: 4, normalised: numbers.normalised, chance: 0.25 }
+      expect(await store.taskResults(RUN)).toEqual([
+        { task: 'hellaswag', round: 1, ...of, plain: numbers.plain },
+        { task: 'piqa', round: 2, ...of, plain: { accuracy: 1, standardError: 0 } },
+      ])
+      expect(await store.taskResults('another-run')).toEqual([])
+    })
   })
 })
 

@@ -4,6 +4,7 @@
  */
 import type { Backend } from '../../shared/engine/engine.ts'
 import type { ContributionRow } from '../../shared/protocol/admin.ts'
+import type { EvaluationWay, TaskResult } from '../../shared/protocol/evaluation.ts'
 import type { DataRange, RejectionReason, RoundSummary, RunConfig } from '../../shared/protocol/run.ts'
 import type { ClosedRound, LeaseEnd } from '../rounds/machine.ts'
 import type { AcceptedContribution, Machine } from '../rounds/state.ts'
@@ -88,11 +89,30 @@ export interface Commit {
   readonly now: number
 }
 
-export interface Evaluated {
-  readonly valLoss: number
-  readonly bitsPerByte: number
-  readonly sample: string
+/** What was measured of a round's global weights. Round 0 is the untrained model. */
+interface Evaluation {
+  /** Hashes of the fragments. */
+  readonly weights: readonly string[]
+  /** Hash of exactly what they were measured on. */
+  readonly data: string
+  /** Sequences, or a task's examples. */
+  readonly examples: number
+  readonly by: Exclude<EvaluationWay, 'auto'>
+  readonly seconds: number
+  /** Unix milliseconds. */
+  readonly at: number
 }
+
+export interface HeldOutEvaluation extends Evaluation {
+  /** Cross entropy summed over the predicted tokens, and the bytes of text that those stand for. */
+  readonly nats: number
+  readonly tokens: number
+  readonly bytes: number
+  /** Text that the model wrote; volunteers write none. */
+  readonly sample: string | null
+}
+
+export interface TaskEvaluation extends Evaluation, Omit<TaskResult, 'round' | 'examples'> {}
 
 /** What a closed round's outer step was taken from, of its fragment. */
 export interface RoundBlobs {
@@ -121,8 +141,9 @@ export interface MetadataStore {
   failRun(run: string, problem: string): Promise<void>
   prepareRun(run: string, machine: Machine, manifest: string): Promise<void>
   commit(commit: Commit): Promise<void>
-  /** Round 0 is the untrained model. */
-  setEvaluation(run: string, round: number, evaluated: Evaluated): Promise<void>
+  /** A later one of the same round and kind takes the earlier one's place. */
+  setHeldOut(run: string, round: number, evaluation: HeldOutEvaluation): Promise<void>
+  setTask(run: string, round: number, evaluation: TaskEvaluation): Promise<void>
 
   lease(id: string): Promise<LeaseRecord | null>
   /** The accepted contribution of a lease, or its newest refusal. */
@@ -133,6 +154,10 @@ export interface MetadataStore {
   roundBlobs(run: string, round: number): Promise<RoundBlobs | null>
   contributors(run: string): Promise<number>
   samples(run: string): Promise<{ round: number; text: string }[]>
+  /** What was measured of a round on the held-out set; null when nothing was. */
+  heldOut(run: string, round: number): Promise<Omit<HeldOutEvaluation, 'sample'> | null>
+  /** Oldest first. */
+  taskResults(run: string): Promise<TaskResult[]>
   /** Newest first. */
   contributions(run: string, limit: number): Promise<Omit<ContributionRow, 'message'>[]>
   close(): Promise<void>

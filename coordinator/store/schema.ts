@@ -88,6 +88,30 @@ export interface Database {
     closed_at: number
   }
   samples: { run: string; round: number; text: string }
+  evaluations: {
+    run: string
+    /** 0 is the untrained model. */
+    round: number
+    /** `validation`, or the name of a zero-shot task. */
+    kind: string
+    /** Hashes of the fragments that were measured, as JSON. */
+    weights: string
+    /** Hash of what they were measured on. */
+    data: string
+    /** Sequences, or the task's examples. */
+    examples: number
+    measured_by: 'coordinator' | 'volunteers'
+    seconds: number
+    nats: number | null
+    tokens: number | null
+    bytes: number | null
+    accuracy: number | null
+    standard_error: number | null
+    accuracy_normalised: number | null
+    standard_error_normalised: number | null
+    chance: number | null
+    at: number
+  }
 }
 
 const first: Migration = {
@@ -215,8 +239,34 @@ const bytesDown: Migration = {
   },
 }
 
+/** What was measured of which weights on which data, and by whom. */
+const evaluations: Migration = {
+  async up(db: Kysely<unknown>) {
+    let table = db.schema
+      .createTable('evaluations')
+      .ifNotExists()
+      .addColumn('run', 'text', (c) => c.notNull().references('runs.id'))
+      .addColumn('round', 'integer', (c) => c.notNull())
+      .addColumn('kind', 'text', (c) => c.notNull())
+      .addColumn('weights', 'text', (c) => c.notNull())
+      .addColumn('data', 'text', (c) => c.notNull())
+      .addColumn('examples', 'integer', (c) => c.notNull())
+      .addColumn('measured_by', 'text', (c) => c.notNull())
+      .addColumn('seconds', 'real', (c) => c.notNull())
+      .addColumn('tokens', 'bigint')
+      .addColumn('bytes', 'bigint')
+    const numbers = ['nats', 'accuracy', 'standard_error', 'accuracy_normalised', 'standard_error_normalised']
+    for (const column of [...numbers, 'chance']) table = table.addColumn(column, 'real')
+    await table
+      .addColumn('at', 'bigint', (c) => c.notNull())
+      .addPrimaryKeyConstraint('evaluations_key', ['run', 'round', 'kind'])
+      .execute()
+  },
+}
+
 export const migrations: Record<string, Migration> = {
   '001-first': first,
   '002-fragments': fragments,
   '003-bytes-down': bytesDown,
+  '006-evaluations': evaluations,
 }

@@ -10,6 +10,7 @@ import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { hashSchema, runConfigSchema } from '../../shared/protocol/run.ts'
 import { machineSchema } from '../rounds/state.ts'
+import { evaluations } from './evaluations.ts'
 import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
 import { isOlderMachine, OLDER_RUN, withChoices } from './olderRuns.ts'
 import { type Database, migrations } from './schema.ts'
@@ -40,6 +41,7 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...volunteers(db),
     ...runs(db),
     ...history(db),
+    ...evaluations(db),
     async commit(commit) {
       await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it
       await db.transaction().execute((transaction) => write(transaction, commit))
@@ -161,28 +163,6 @@ const runs = (db: Kysely<Database>) =>
         .set({ status: 'prepared', ...prepared })
         .where('id', '=', run)
         .execute()
-    },
-    async setEvaluation(run, round, { valLoss, bitsPerByte, sample }) {
-      await db.transaction().execute(async (t) => {
-        if (round === 0) {
-          const initial = { initial_val_loss: valLoss, initial_bits_per_byte: bitsPerByte }
-          await t.updateTable('runs').set(initial).where('id', '=', run).execute()
-        } else {
-          const measured = { val_loss: valLoss, bits_per_byte: bitsPerByte }
-          await t
-            .updateTable('rounds')
-            .set(measured)
-            .where('run', '=', run)
-            .where('round', '=', round)
-            .execute()
-        }
-        const row = { run, round, text: sample }
-        await t
-          .insertInto('samples')
-          .values(row)
-          .onConflict((c) => c.columns(['run', 'round']).doUpdateSet(row))
-          .execute()
-      })
     },
   }) satisfies Partial<MetadataStore>
 

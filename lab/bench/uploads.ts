@@ -117,7 +117,8 @@ async function writeRun(folder: string, parameters: number, uploads: number): Pr
   const prepared = { run: 'uploads-bench', config, sequenceLength, fragments: [base] }
   await store.createRun({ id: prepared.run, config, now: Date.now() })
   await store.prepareRun(prepared.run, freshMachine({ ...prepared, sequencesPerEpoch: 1e6 }), weights)
-  await store.setEvaluation(prepared.run, 0, { valLoss: 10.4, bitsPerByte: 3, sample: '' })
+  const by = { weights: [weights], data: weights, examples: 1, by: 'coordinator', seconds: 0, at: 0 } as const
+  await store.setHeldOut(prepared.run, 0, { ...by, nats: 10.4, tokens: 1, bytes: 5, sample: null })
   await store.close()
 }
 

@@ -1,5 +1,5 @@
 /** The corpus in memory, and its sequences in the order in which leases name them. */
-import { evenly } from '../../coordinator/evaluate/heldOut.ts'
+import { heldOutSequences } from '../../coordinator/evaluate/heldOut.ts'
 import { emptyPool, take } from '../../coordinator/rounds/pool.ts'
 import { openFileBlobStore } from '../../coordinator/store/fileBlobs.ts'
 import { gatherTokens, sequencesInEpoch, sequencesOf } from '../../shared/corpus/epoch.ts'
@@ -30,19 +30,8 @@ export async function loadCorpus(
   const read = async ({ hash, sequences }: ShardEntry) =>
     decodeShard(await blobs.get(hash), { ...manifest, sequences })
   const training = await Promise.all(manifest.training.map(read))
-  const validation = joined(await Promise.all(manifest.validation.map(read)))
-  const heldOut = evenly(validation, manifest.sequenceLength + 1, heldOutTokens)
+  const heldOut = await heldOutSequences(manifest, blobs, heldOutTokens)
   return { manifest, shards: new Map(training.entries()), heldOut }
-}
-
-function joined(parts: readonly Uint16Array[]): Uint16Array {
-  const all = new Uint16Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }
 
 /**

@@ -12,6 +12,7 @@ const COMMON = {
   errorFeedback: 1,
   overlap: true,
   strict: false,
+  evaluation: 'auto',
 } as const
 
 /** Sane values for a first run; the larger presets follow the paper's joint fit for four replicas. */

@@ -25,6 +25,8 @@ export const ERROR_CODES = [
   'bad-corpus',
   'bad-blob',
   'bad-state',
+  'evaluation-failed',
+  'slice-over',
   'address-in-use',
   'internal',
 ] as const

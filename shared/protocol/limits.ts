@@ -33,4 +33,15 @@ export const LIMITS = {
   adminSessionHours: 12,
   /** Points of the loss history sent to pages. */
   historyPoints: 400,
+  evaluation: {
+    /** Predicted tokens of a slice; a longer sequence is a slice of its own. */
+    sliceTokens: 2_048,
+    /** Seconds after which a slice that was not answered is leased again. */
+    sliceSeconds: 120,
+    /** Answers to one slice, should they disagree. */
+    answers: 5,
+    /** What any answer may claim at most; a slice is bounded more narrowly. */
+    nats: 1e9,
+    tokens: 1e6,
+  },
 } as const

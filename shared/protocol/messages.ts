@@ -8,10 +8,11 @@ import { z } from 'zod'
 import { BACKENDS } from '../engine/engine.ts'
 import type { AdminView } from './admin.ts'
 import type { ErrorBody } from './errors.ts'
+import type { SliceAnswer, SliceGrant, SliceRequest } from './evaluation.ts'
 import { LIMITS } from './limits.ts'
 import { idSchema, leaseSchema, runViewSchema, WAIT_REASONS } from './run.ts'
 
-export const PROTOCOL_VERSION = 2
+export const PROTOCOL_VERSION = 3
 
 /** What a tab may be doing, as the panel shows it. `watching` has not been asked to contribute. */
 export const VOLUNTEER_STATES = [
@@ -95,6 +96,8 @@ export interface VolunteerToCoordinator {
   state: (message: z.infer<typeof stateSchema>) => void
   lease: (message: z.infer<typeof leaseRequestSchema>, answer: Answer<LeaseAnswer>) => void
   release: (message: z.infer<typeof releaseSchema>, answer: Answer<{ ok: true }>) => void
+  slice: (message: SliceRequest, answer: Answer<SliceGrant>) => void
+  measured: (message: SliceAnswer, answer: Answer<{ ok: true }>) => void
 }
 export interface CoordinatorToVolunteer {
   welcome: (message: Welcome) => void

@@ -5,10 +5,12 @@
 import { z } from 'zod'
 import { CODEC_NAMES } from '../codec/codec.ts'
 import { PRESET_NAMES, PRESETS } from '../model/config.ts'
+import { EVALUATION_WAYS, openEvaluationSchema, taskResultSchema } from './evaluation.ts'
+import { hashSchema, idSchema } from './names.ts'
 
 const count = z.number().int().nonnegative()
-export const hashSchema = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in 64 lower-case hex digits')
-export const idSchema = z.string().regex(/^[A-Za-z0-9_-]{8,40}$/, 'an id of 8 to 40 letters, digits, - or _')
+
+export { hashSchema, idSchema }
 
 /** A sparse downlink would leave newcomers' deltas far behind the snapshot for long. */
 export const DOWNLINK_CODECS = ['f32', 'f16', 'int8', 'int4'] as const
@@ -50,6 +52,7 @@ export const runConfigSchema = z
     outerMomentum: z.number().min(0).max(0.999),
     /** Seeds initial weights and the order of the data. */
     seed: z.string().max(40),
+    evaluation: z.enum(EVALUATION_WAYS).default('auto'),
   })
   .refine((config) => config.quorum <= config.replicas, {
     path: ['quorum'],
@@ -156,6 +159,10 @@ export const runViewSchema = z.strictObject({
   initialBitsPerByte: z.number().nullable(),
   /** Newest last; thinned to LIMITS.historyPoints. */
   history: z.array(roundSummarySchema),
+  /** What volunteers are asked to measure; null while there is nothing, or the coordinator measures itself. */
+  evaluation: openEvaluationSchema.nullable(),
+  /** Of zero-shot tasks, oldest first; thinned to LIMITS.historyPoints a task. */
+  tasks: z.array(taskResultSchema),
   /** Text the model wrote: untrained, and after the round named. */
   samples: z.array(z.strictObject({ round: count, text: z.string() })),
   /** The coordinator's clock, Unix milliseconds, for countdowns. */

@@ -1,8 +1,0 @@
-/**
- * Where the evaluation thread begins: Node starts threads with plain JavaScript only, so this registers the
- * TypeScript loader and hands over to tasks.ts.
- */
-import { register } from 'tsx/esm/api'
-
-register()
-export const { evaluate } = await import('./tasks.ts')

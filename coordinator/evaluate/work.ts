@@ -1,0 +1,126 @@
+/**
+ * What the evaluation process does, one job after another, with the same engine that volunteers use, on wasm. It keeps
+ * the engine of the last model, because rounds come one after another. child.ts hears what to do and sends what came of
+ * it; the process is started and watched by process.ts.
+ */
+import { setImmediate as breathe } from 'node:timers/promises'
+import { bytesToFloats } from '../../shared/codec/floats.ts'
+import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
+import { decodeShard } from '../../shared/corpus/shard.ts'
+import type { Engine } from '../../shared/engine/engine.ts'
+import { createTfjsEngine } from '../../shared/engine/tfjs/createTfjsEngine.ts'
+import { nodeWasmPaths } from '../../shared/engine/tfjs/nodeWasmPaths.ts'
+import type { ModelConfig } from '../../shared/model/config.ts'
+import { fragments } from '../../shared/model/layout.ts'
+import { tokenizerFromJSON } from '../../shared/tokenizer/json.ts'
+import { openFileBlobStore } from '../store/fileBlobs.ts'
+import { HELD_OUT_TOKENS, type HeldOutSet, makeHeldOut } from './heldOut.ts'
+
+/** A model as the blob store has it. */
+export interface Model {
+  readonly config: ModelConfig
+  /** Hashes of the fragments. */
+  readonly weights: readonly string[]
+}
+
+export interface LossJob extends Model {
+  /** Hash of the held-out set. */
+  readonly set: string
+  /** Of the corpus, for its tokenizer. */
+  readonly manifest: string
+  /** Seeds the sample of text. */
+  readonly seed: string
+}
+
+export interface Loss {
+  /** Cross entropy summed over all predicted tokens, in f64. */
+  readonly nats: number
+  readonly tokens: number
+  /** Text that the model wrote. */
+  readonly sample: string
+}
+
+/** Every kind of job with its result. Both must survive a structured clone. */
+export interface Work {
+  'held-out': { readonly job: { readonly manifest: string }; readonly result: HeldOutSet }
+  loss: { readonly job: LossJob; readonly result: Loss }
+}
+export type Kind = keyof Work
+export type Job = { [K in Kind]: { readonly kind: K; readonly blobs: string } & Work[K]['job'] }[Kind]
+
+/** Says that the job gets on, at least once in so many tokens. */
+export type Beat = () => void
+
+const SAMPLE = { temperature: 0.8, topK: 40 }
+/** Tokens between two beats, at least one sequence. */
+export const TOKENS_A_BEAT = 512
+
+/** Ids of a sample; each costs a sequence's pass, and together they cost no more than twice what the loss does. */
+export const sampleTokens = (sequenceLength: number): number =>
+  Math.min(80, Math.floor((2 * HELD_OUT_TOKENS) / sequenceLength))
+
+export async function work(job: Job, beat: Beat): Promise<Work[Kind]['result']> {
+  switch (job.kind) {
+    case 'held-out':
+      return makeHeldOut(job.manifest, await openFileBlobStore(job.blobs))
+    case 'loss':
+      return loss(job, beat)
+    default:
+      return job satisfies never
+  }
+}
+
+async function loss(job: LossJob & { blobs: string }, beat: Beat): Promise<Loss> {
+  const store = await openFileBlobStore(job.blobs)
+  const engine = await engineWith(job, job.blobs)
+  beat()
+  const sequences = decodeShard(await store.get(job.set), job.config)
+  const measured = await inPieces(engine, sequences, beat)
+  const manifest = manifestFromBytes(await store.get(job.manifest))
+  const tokenizer = tokenizerFromJSON(await store.get(manifest.tokenizer))
+  let ids = [tokenizer.endOfText]
+  const { sequenceLength } = job.config
+  const atOnce = Math.max(1, Math.round(TOKENS_A_BEAT / sequenceLength))
+  for (let left = sampleTokens(sequenceLength); left > 0; left -= atOnce) {
+    const options = { ...SAMPLE, tokens: Math.min(atOnce, left), seed: `${job.seed} ${left}` }
+    ids = await engine.generate(ids, options)
+    await breathe()
+    beat()
+  }
+  return { ...measured, sample: readable(tokenizer.decode(ids.filter((id) => id !== tokenizer.endOfText))) }
+}
+
+/** Broken UTF-8 and control characters of an unlearned model are no text to show. */
+const readable = (text: string): string => text.replace(/[\uFFFD\p{Cc}]+/gu, ' ')
+
+/** The engine's `evaluate`, with pauses in which messages are heard. */
+async function inPieces(engine: Engine, sequences: Uint16Array, beat: Beat) {
+  const { sequenceLength } = engine.config
+  const atOnce = (sequenceLength + 1) * Math.max(1, Math.floor(TOKENS_A_BEAT / sequenceLength))
+  const sum = { nats: 0, tokens: 0 }
+  for (let from = 0; from < sequences.length; from += atOnce) {
+    const { nats, tokens } = await engine.evaluate(sequences.subarray(from, from + atOnce))
+    sum.nats += nats
+    sum.tokens += tokens
+    await breathe()
+    beat()
+  }
+  return sum
+}
+
+let ready: { readonly key: string; readonly engine: Engine } | null = null
+
+async function engineWith({ config, weights }: Model, blobs: string): Promise<Engine> {
+  const key = JSON.stringify(config)
+  if (ready?.key !== key) {
+    ready?.engine.dispose()
+    ready = null
+    const engine = await createTfjsEngine({ backend: 'wasm', config, wasmPaths: nodeWasmPaths() })
+    ready = { key, engine }
+  }
+  const store = await openFileBlobStore(blobs)
+  for (const [i, ranges] of fragments(config, weights.length).entries()) {
+    ready.engine.setParameters(bytesToFloats(await store.get(weights[i] as string)), ranges) // one hash a fragment
+  }
+  return ready.engine
+}
