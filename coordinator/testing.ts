@@ -34,6 +34,7 @@ export const smallRun: RunConfig = {
   errorFeedback: 1,
   overlap: false,
   strict: true,
+  checkpoints: { last: 2, every: 0, best: 0 },
 }
 
 /** Builds the pages when nobody has: the coordinator does not start without them. */

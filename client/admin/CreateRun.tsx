@@ -20,6 +20,7 @@ const GROUPS: [title: string, fields: TextField[]][] = [
   [words.round, ['innerSteps', 'batchSize', 'replicas', 'quorum', 'deadlineSeconds', 'rounds', 'strict']],
   [words.traffic, ['codec', 'downlink', 'errorFeedback', 'fragments', 'overlap']],
   [words.optimiser, ['innerLearningRate', 'outerLearningRate', 'outerMomentum', 'seed']],
+  [words.checkpoints, ['keepLast', 'keepEvery', 'keepBest']],
 ]
 
 const YES_NO = ['true', 'false']
@@ -203,6 +204,7 @@ function Estimate({ form }: { form: RunForm }) {
         <Fact label={words.upload}>{bytes(numbers.uploadBytes)}</Fact>
         <Fact label={words.download}>{bytes(numbers.downloadBytes)}</Fact>
         <Fact label={words.snapshot}>{bytes(numbers.snapshotBytes)}</Fact>
+        <Fact label={words.onDisk}>{bytes(numbers.checkpointsBytes)}</Fact>
         <Fact label={words.tokensRound}>{compact(numbers.tokensPerRound)}</Fact>
         <Fact label={words.tokensAll}>{compact(numbers.tokensInAll)}</Fact>
         <Fact label={words.longest}>{duration(numbers.longest)}</Fact>

@@ -30,6 +30,7 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
       codec: 'int8',
       downlink: 'int8',
       errorFeedback: 1,
+      checkpoints: { last: 1, every: 0, best: 0 },
       overlap: false,
       strict: false,
       ...config,
@@ -78,6 +79,7 @@ function table(config: Partial<Machine['config']> = {}) {
       t.send({
         type: 'merged',
         round,
+        era: state.era,
         merged: {
           base: { parameters: 10, weights: hashOf(round), exact: HASH, velocity: HASH, largest: 1 },
           delta: { hash: hashOf(1_000 + round), bytes: 12 },

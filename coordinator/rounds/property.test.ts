@@ -47,6 +47,7 @@ function firstMachine(chance: Chance, vectors: Vectors): Machine {
       codec: 'f32',
       downlink: chance.of(0.5) ? 'f16' : 'f32',
       errorFeedback: 0,
+      checkpoints: { last: 100, every: 1, best: 0 },
       overlap: chance.of(0.6),
       strict: chance.of(0.2),
     },
@@ -370,7 +371,8 @@ class World {
     if (!closed) return
     const { round, after: base, delta } = closed
     const before = JSON.stringify(this.machine.fragments)
-    await this.#send({ type: 'merged', round, merged: { base, delta }, now: this.house.now })
+    const { era } = this.machine
+    await this.#send({ type: 'merged', round, era, merged: { base, delta }, now: this.house.now })
     must(JSON.stringify(this.machine.fragments) === before, '[R6] a merge counts once')
   }
 

@@ -20,7 +20,8 @@ const machine: Machine = freshMachine({
   sequencesPerEpoch: 1_000,
   fragments: [{ parameters: 10, weights: HASH, exact: null, velocity: null, largest: 1 }],
 })
-const nothing = { granted: [], ended: [], accepted: [], refused: [], closed: null }
+const base = (hash: string) => ({ parameters: 10, weights: hash, exact: hash, velocity: hash, largest: 1 })
+const nothing = { granted: [], ended: [], accepted: [], refused: [], closed: null, rolledBack: null }
 const empty: Commit = { machine, ...nothing, bytesDown: 0, now: 5 }
 const contribution = {
   volunteer: 'ann-00001',
@@ -51,10 +52,10 @@ const close = (leases: string[]): NonNullable<Commit['closed']> => ({
   bytesDown: 100,
   outerLearningRate: 0.4,
   closedAt: 9,
-  before: { parameters: 10, weights: HASH, exact: null, velocity: null, largest: 1 },
-  after: { parameters: 10, weights: AFTER, exact: AFTER, velocity: AFTER, largest: 1 },
+  before: { ...base(HASH), exact: null, velocity: null },
+  after: base(AFTER),
   delta: { hash: HASH, bytes: 12 },
-  droppedDeltas: [],
+  checkpoint: { round: 1, fragments: [base(AFTER)], pool: { epoch: 0, cursor: 32, returned: [] } },
   leases,
 })
 
@@ -213,9 +214,8 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
       { round: 1, text: 'My friends' },
     ])
     const before = { weightsBefore: HASH, exactBefore: null, velocityBefore: null }
-    const stoodOn = { fragment: 0, ...before, delta: HASH, contributions: [HASH] }
-    expect(await store.roundBlobs(RUN, 1)).toEqual(stoodOn)
-    expect(await store.roundBlobs(RUN, 2)).toBeNull()
+    expect(await store.roundBlobs(RUN, 0)).toEqual([{ round: 1, ...before, contributions: [HASH] }])
+    expect(await store.roundBlobs(RUN, 1)).toEqual([])
   })
 })
 

@@ -14,6 +14,8 @@ const COMMON = {
   strict: false,
 } as const
 
+const KEPT = { last: 3, best: 1 }
+
 /** Sane values for a first run; the larger presets follow the paper's joint fit for four replicas. */
 export function defaultRunConfig(preset: PresetName): RunConfig {
   const common = { ...COMMON, preset, replicas: 4, quorum: 2 }
@@ -27,6 +29,7 @@ export function defaultRunConfig(preset: PresetName): RunConfig {
         deadlineSeconds: 180,
         rounds: 20,
         innerLearningRate: 4e-3,
+        checkpoints: { ...KEPT, every: 5 },
       }
     case 'micro':
       return {
@@ -37,6 +40,7 @@ export function defaultRunConfig(preset: PresetName): RunConfig {
         deadlineSeconds: 600,
         rounds: 100,
         innerLearningRate: 3e-3,
+        checkpoints: { ...KEPT, every: 20 },
       }
     case 'mini':
       return {
@@ -47,6 +51,7 @@ export function defaultRunConfig(preset: PresetName): RunConfig {
         deadlineSeconds: 1_800,
         rounds: 400,
         innerLearningRate: 2e-3,
+        checkpoints: { ...KEPT, every: 100 },
       }
     default:
       return {
@@ -57,6 +62,7 @@ export function defaultRunConfig(preset: PresetName): RunConfig {
         deadlineSeconds: 7_200,
         rounds: 2_000,
         innerLearningRate: 1e-3,
+        checkpoints: { ...KEPT, every: 500 },
       }
   }
 }

@@ -33,4 +33,8 @@ export const LIMITS = {
   adminSessionHours: 12,
   /** Points of the loss history sent to pages. */
   historyPoints: 400,
+  /** Checkpoints that the panel lists. */
+  checkpointsListed: 200,
+  /** Uploaded weights that are kept; a new one drops the oldest. */
+  imports: 4,
 } as const

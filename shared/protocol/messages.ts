@@ -11,7 +11,7 @@ import type { ErrorBody } from './errors.ts'
 import { LIMITS } from './limits.ts'
 import { idSchema, leaseSchema, runViewSchema, WAIT_REASONS } from './run.ts'
 
-export const PROTOCOL_VERSION = 2
+export const PROTOCOL_VERSION = 3
 
 /** What a tab may be doing, as the panel shows it. `watching` has not been asked to contribute. */
 export const VOLUNTEER_STATES = [

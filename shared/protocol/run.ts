@@ -5,10 +5,12 @@
 import { z } from 'zod'
 import { CODEC_NAMES } from '../codec/codec.ts'
 import { PRESET_NAMES, PRESETS } from '../model/config.ts'
+import { checkpointRulesSchema, USUAL_CHECKPOINTS } from './checkpoints.ts'
+import { hashSchema, idSchema } from './names.ts'
 
 const count = z.number().int().nonnegative()
-export const hashSchema = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in 64 lower-case hex digits')
-export const idSchema = z.string().regex(/^[A-Za-z0-9_-]{8,40}$/, 'an id of 8 to 40 letters, digits, - or _')
+
+export { hashSchema, idSchema }
 
 /** A sparse downlink would leave newcomers' deltas far behind the snapshot for long. */
 export const DOWNLINK_CODECS = ['f32', 'f16', 'int8', 'int4'] as const
@@ -50,6 +52,7 @@ export const runConfigSchema = z
     outerMomentum: z.number().min(0).max(0.999),
     /** Seeds initial weights and the order of the data. */
     seed: z.string().max(40),
+    checkpoints: checkpointRulesSchema.default(USUAL_CHECKPOINTS),
   })
   .refine((config) => config.quorum <= config.replicas, {
     path: ['quorum'],
@@ -133,6 +136,8 @@ export const runViewSchema = z.strictObject({
   phase: z.enum(ROUND_PHASES),
   /** The round under way, counting from 1; rounds before it are merged. */
   round: count,
+  /** Times the run was rolled back: rounds and leases of an earlier era are no more, whatever their numbers. */
+  era: count,
   /** Unix milliseconds; null while no deadline runs. */
   deadlineAt: count.nullable(),
   /** Times this round's deadline was put off for want of a quorum. */
@@ -180,6 +185,8 @@ export const leaseSchema = z.strictObject({
   id: idSchema,
   run: idSchema,
   round: count,
+  /** As in RunView. */
+  era: count,
   /** Index of the fragment to contribute. */
   fragment: count,
   steps: z.number().int().positive(),
