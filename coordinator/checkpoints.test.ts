@@ -31,10 +31,7 @@ const machine = (): Machine => {
   if (!found) throw new Error('The run is not prepared.')
   return found
 }
-const good = (phase: number) => {
-  const asked = { volunteer: 'nobody-00', round: machine().round, after: null }
-  return contribution(machine().fragments[0]?.base.parameters ?? 0, boundOf(machine(), asked, 1) / 2, phase)
-}
+const good = (phase: number) => goodFor(0, phase)
 const view = async () => (await call(url() + ROUTES.adminView, { headers: operator })).body as AdminView // our own route
 const rounds = async () => (await view()).checkpoints.map(({ round }) => round).reverse()
 const act = (action: 'start' | 'pause' | 'resume' | 'end') =>
@@ -60,15 +57,16 @@ async function startReady(): Promise<void> {
 }
 
 /** The tab alone brings a round to its end. */
-async function closeRound(phase = machine().round): Promise<void> {
+async function closeRound(phase = machine().round, bytes?: Uint8Array<ArrayBuffer>): Promise<void> {
   const { round } = machine()
   const lease = await tab.lease()
-  const { status } = await tab.send(lease, await goodFor(lease.fragment, phase))
+  const { steps, fragment } = lease
+  const { status } = await tab.send(lease, bytes ?? goodFor(fragment, phase), { steps })
   expect(status).toBe(200)
   await until(() => machine().round === round + 1, `the end of round ${round}`)
 }
 
-async function goodFor(fragment: number, phase: number) {
+function goodFor(fragment: number, phase: number): Uint8Array<ArrayBuffer> {
   const { parameters } = machine().fragments[fragment]?.base ?? { parameters: 0 }
   const asked = { volunteer: 'nobody-00', round: machine().round, after: null }
   return contribution(parameters, boundOf(machine(), asked, 1) / 2, phase)
@@ -228,7 +226,8 @@ describe('rolling back', () => {
     await both()
     await both()
     const [leaseA, leaseB] = [await tab.lease(), await other.lease()]
-    expect((await tab.send(leaseA, good(9))).body.result).toBe('accepted')
+    const sent = good(9)
+    expect((await tab.send(leaseA, sent)).body.result).toBe('accepted')
     const half = new AbortController()
     const stalls = new ReadableStream({
       start: (controller) => controller.enqueue(good(8).slice(0, 100_000)),
@@ -253,7 +252,7 @@ describe('rolling back', () => {
     await partial
     await until(async () => (await partials()).length === 0, 'the part to go')
     expect((await other.send(leaseB, good(8))).body).toMatchObject({ result: 'rejected', reason: 'stale' })
-    expect((await tab.send(leaseA, good(9))).body).toMatchObject({ result: 'accepted', repeated: true })
+    expect((await tab.send(leaseA, sent)).body).toMatchObject({ result: 'accepted', repeated: true })
 
     const after = await view()
     expect(after.run).toMatchObject({ round: 2, tokens: 256, history: [{ round: 1 }] })
@@ -359,16 +358,17 @@ describe('a run from a checkpoint', () => {
 
   it('goes on as the first one would have, moments carried (W2)', async () => {
     await begin(rules({ last: 3 }))
+    const bytes = good(2)
     await closeRound(1)
     const first = machine()
-    await closeRound(2)
+    await closeRound(2, bytes)
     const second = machine().fragments[0]?.base
     await act('end')
     expect((await branch({ ...ALONE, rounds: 7 }, 'carried', 1, first.run)).status).toBe(200)
     await startReady()
     expect(machine()).toMatchObject({ round: 1, pool: first.pool, config: { rounds: 7 } })
     expect(machine().fragments[0]?.base).toEqual(first.fragments[0]?.base)
-    await closeRound(2)
+    await closeRound(1, bytes)
     expect(machine().fragments[0]?.base).toEqual(second)
     await settled()
     expect((await view()).checkpoints.map(({ round }) => round)).toEqual([1, 0, 2, 1, 0])
