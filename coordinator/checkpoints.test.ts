@@ -72,9 +72,9 @@ function goodFor(fragment: number, phase: number): Uint8Array<ArrayBuffer> {
   return contribution(parameters, boundOf(machine(), asked, 1) / 2, phase)
 }
 
-/** Until the newest round has been measured, and what no rule keeps is gone. */
+/** Until all rounds have been measured, and what no rule keeps is gone. */
 async function settled(): Promise<void> {
-  await until(() => (coordinator.runs.rounds.at(-1) ?? { valLoss: 0 }).valLoss !== null, 'the evaluation')
+  await until(() => coordinator.runs.rounds.every(({ valLoss }) => valLoss !== null), 'the evaluations')
   await coordinator.runs.checkpoints.prune()
 }
 
@@ -146,6 +146,7 @@ describe('what is kept', () => {
     for (let i = 0; i < 3; i++) await closeRound()
     await settled()
     const { checkpoints } = await view()
+    expect(coordinator.runs.problems.list()).toEqual([])
     const losses = coordinator.runs.rounds.map(({ valLoss }) => valLoss ?? Number.NaN)
     const best = losses.indexOf(Math.min(...losses)) + 1
     expect(checkpoints.find(({ reasons }) => reasons.includes('best'))).toMatchObject({
@@ -334,7 +335,7 @@ describe('rolling back', () => {
 /** The folder as it would be found after kill -9 now. */
 async function crashed(): Promise<string> {
   const copy = await mkdtemp(join(tmpdir(), 'potluck-'))
-  await cp(folder, copy, { recursive: true })
+  await coordinator.runs.checkpoints.alone(() => cp(folder, copy, { recursive: true }))
   await rm(join(copy, 'coordinator.pid'), { force: true })
   return copy
 }

@@ -57,6 +57,11 @@ export class Checkpoints {
     })
   }
 
+  /** What the last merge made has its names in a transaction, or never will. */
+  committed(): void {
+    this.#fresh = []
+  }
+
   /** Harmless at any time. */
   prune(): Promise<void> {
     return this.alone(() => prune({ ...this.#parts, fresh: () => this.#fresh }))

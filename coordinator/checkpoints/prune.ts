@@ -70,6 +70,7 @@ export async function prune(parts: PruneParts): Promise<void> {
   const begun = machine()
   if (begun === null) return
   const { run, config } = begun
+  const made = fresh() // before the checkpoints are read: what is committed meanwhile is in one of the two
   const all = await store.checkpoints(run)
   const kept = keptCheckpoints(all, config.checkpoints, config.fragments)
   const dropped = all.filter(({ round }) => !kept.has(round))
@@ -82,7 +83,7 @@ export async function prune(parts: PruneParts): Promise<void> {
   const checkpoints = all.filter(({ round }) => kept.has(round))
   const newest = all.at(-1)?.round ?? 0
   const recent = await store.roundBlobs(run, newest - RECENT_ROUNDS * config.fragments)
-  const standing = { machine: machine() ?? begun, checkpoints, recent, fresh: fresh() }
+  const standing = { machine: machine() ?? begun, checkpoints, recent, fresh: made }
   for (const file of unneeded(await store.files(run), standing)) {
     const now = machine()
     if (now?.run !== run) return

@@ -292,7 +292,10 @@ export class Runs {
     await this.#parts.store.commit(commitOf(machine, effects, now, bytesDown))
     this.observer.committed({ before, after: machine, effects, now })
     const happened = (type: Effect['type']) => effects.some((effect) => effect.type === type)
-    if (happened('round-closed')) this.#bytesDown -= bytesDown // more may have gone out meanwhile
+    if (happened('round-closed')) {
+      this.#bytesDown -= bytesDown // more may have gone out meanwhile
+      this.checkpoints.committed()
+    }
     if (happened('round-closed') || happened('rolled-back')) await this.#reload(machine.run)
   }
 
