@@ -38,6 +38,7 @@ export class Checkpoints {
   readonly #disk = new Lanes(1)
   /** What the last merge made, which may not be committed yet. */
   #fresh: RunFile[] = []
+  readonly #held = new Set<readonly RunFile[]>()
 
   constructor(parts: CheckpointParts) {
     this.#parts = parts
@@ -62,9 +63,18 @@ export class Checkpoints {
     this.#fresh = []
   }
 
+  /** Public weights that are being measured stay until the answer is called. */
+  hold(run: string, weights: readonly string[]): () => void {
+    const files = weights.map((hash) => ({ run, store: 'blobs' as const, hash }))
+    this.#held.add(files)
+    return () => this.#held.delete(files)
+  }
+
   /** Harmless at any time. */
   prune(): Promise<void> {
-    return this.alone(() => prune({ ...this.#parts, fresh: () => this.#fresh }))
+    return this.alone(() =>
+      prune({ ...this.#parts, fresh: () => [...this.#fresh, ...[...this.#held].flat()] }),
+    )
   }
 
   /**

@@ -13,7 +13,7 @@ export interface Standing {
   readonly checkpoints: readonly Pick<Checkpoint, 'fragments'>[]
   /** What the newest rounds' outer steps were taken from. */
   readonly recent: readonly Omit<RoundBlobs, 'round'>[]
-  /** Made by a merge that is not committed yet. */
+  /** Made by a merge that is not committed yet, or being measured. */
   readonly fresh: readonly File[]
 }
 

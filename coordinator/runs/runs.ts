@@ -322,6 +322,7 @@ export class Runs {
     const record = this.#record
     if (!record?.manifest || weights === null) return
     const { id, config, manifest } = record
+    const release = this.checkpoints.hold(id, weights)
     const era = this.machine?.era // a round of another era has other weights
     const task = { config: modelOf(config), weights, manifest, seed: config.seed }
     try {
@@ -335,6 +336,8 @@ export class Runs {
     } catch (error) {
       if (!this.#stop.signal.aborted)
         this.problems.report('evaluation-failed', `Round ${round}: ${String(error)}`)
+    } finally {
+      release()
     }
   }
 
