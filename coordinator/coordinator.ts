@@ -52,7 +52,16 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   const evaluator = startEvaluator({ blobs: folders.blobs })
   const metrics = openMetrics()
   const runs = new Runs({
-    ...{ store, blobs, blobDirectory: folders.blobs, vault, aggregator, evaluator, clock },
+    ...{
+      store,
+      blobs,
+      blobDirectory: folders.blobs,
+      vault,
+      vaultDirectory: folders.vault,
+      aggregator,
+      evaluator,
+      clock,
+    },
     observer: metrics.observer,
     comes: (hash) => partials.holds(hash),
   })

@@ -35,6 +35,7 @@ export const smallRun: RunConfig = {
   overlap: false,
   strict: true,
   evaluation: 'auto',
+  checkpoints: { last: 2, every: 0, best: 0 },
 }
 
 /** Builds the pages when nobody has: the coordinator does not start without them. */

@@ -3,6 +3,7 @@ import { useId, useRef, useState } from 'preact/hooks'
 import { CODEC_NAMES } from '../../shared/codec/codec.ts'
 import { PRESET_NAMES, PRESETS, type PresetName } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
+import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { EVALUATION_WAYS } from '../../shared/protocol/evaluation.ts'
 import { DOWNLINK_CODECS } from '../../shared/protocol/run.ts'
 import { bytes, compact, duration, integer } from '../ui/format.ts'
@@ -11,6 +12,7 @@ import { Button, Fact, Notice } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
 import { api, errorText } from './api.ts'
 import { checkForm, estimate, type Faults, type FieldName, formOf, type RunForm } from './runForm.ts'
+import { StartFrom, type Starts } from './StartFrom.tsx'
 
 const words = strings.admin.form
 
@@ -22,6 +24,7 @@ const GROUPS: [title: string, fields: TextField[]][] = [
   [words.traffic, ['codec', 'downlink', 'errorFeedback', 'fragments', 'overlap']],
   [words.optimiser, ['innerLearningRate', 'outerLearningRate', 'outerMomentum', 'seed']],
   [words.measuring, ['evaluation']],
+  [words.checkpoints, ['keepLast', 'keepEvery', 'keepBest']],
 ]
 
 const YES_NO = ['true', 'false']
@@ -37,8 +40,9 @@ const CHOICES: Partial<Record<TextField, readonly string[]>> = {
 /** Fields that hold words; every other one brings up a keyboard with digits. */
 const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate']
 
-export function CreateRun() {
+export function CreateRun({ starts, now }: { starts: Starts; now: number }) {
   const [form, setForm] = useState<RunForm>(formOf('nano'))
+  const [start, setStart] = useState<StartRequest | null>(null)
   const [tried, setTried] = useState(false)
   const [busy, setBusy] = useState(false)
   const [refusal, setRefusal] = useState<string | null>(null)
@@ -46,6 +50,10 @@ export function CreateRun() {
   const checked = checkForm(form)
   const faults: Faults = tried && !checked.ok ? checked.faults : {}
 
+  const choosePreset = (preset: PresetName) => {
+    setForm(formOf(preset))
+    setStart(null)
+  }
   const submit = async () => {
     setTried(true)
     setRefusal(null)
@@ -56,7 +64,7 @@ export function CreateRun() {
     }
     setBusy(true)
     try {
-      await api.create(checked.config)
+      await (start === null ? api.create(checked.config) : api.createFrom(checked.config, start))
     } catch (error) {
       setRefusal(errorText(error))
     } finally {
@@ -76,9 +84,7 @@ export function CreateRun() {
       {GROUPS.map(([title, fields]) => (
         <fieldset key={title} class="create-group">
           <legend>{title}</legend>
-          {title === words.model && (
-            <PresetField form={form} onChange={(preset) => setForm(formOf(preset))} />
-          )}
+          {title === words.model && <PresetField form={form} onChange={choosePreset} />}
           {fields.map((field) => (
             <Field
               key={field}
@@ -90,6 +96,10 @@ export function CreateRun() {
           ))}
         </fieldset>
       ))}
+      <fieldset class="create-group">
+        <legend>{strings.admin.start.title}</legend>
+        <StartFrom preset={form.preset} starts={starts} now={now} value={start} onChange={setStart} />
+      </fieldset>
       <Estimate form={form} />
       <div class="create-end">
         {Object.keys(faults).length > 0 && <Complaint text={words.check} />}
@@ -206,6 +216,7 @@ function Estimate({ form }: { form: RunForm }) {
         <Fact label={words.upload}>{bytes(numbers.uploadBytes)}</Fact>
         <Fact label={words.download}>{bytes(numbers.downloadBytes)}</Fact>
         <Fact label={words.snapshot}>{bytes(numbers.snapshotBytes)}</Fact>
+        <Fact label={words.onDisk}>{bytes(numbers.checkpointsBytes)}</Fact>
         <Fact label={words.tokensRound}>{compact(numbers.tokensPerRound)}</Fact>
         <Fact label={words.tokensAll}>{compact(numbers.tokensInAll)}</Fact>
         <Fact label={words.longest}>{duration(numbers.longest)}</Fact>

@@ -5,6 +5,7 @@ import { clockSeconds } from '../ui/format.ts'
 import { Brand, Button, Notice, ThemeSwitch } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
 import { api } from './api.ts'
+import { Checkpoints } from './Checkpoints.tsx'
 import { Contributions } from './Contributions.tsx'
 import { CreateRun } from './CreateRun.tsx'
 import { type Live, openLive } from './live.ts'
@@ -34,6 +35,7 @@ export function Panel({ onLeave }: { onLeave(why: string | null): void }) {
           <a href="#overview">{words.run.overview}</a>
           <a href="#volunteers">{words.volunteers.title}</a>
           <a href="#rounds">{words.rounds.title}</a>
+          <a href="#checkpoints">{words.checkpoints.title}</a>
           <a href="#contributions">{words.contributions.title}</a>
         </nav>
         <Button size="small" onClick={() => void logOut()}>
@@ -67,17 +69,23 @@ function Sections({ live }: { live: Live }) {
         <section class="card" id="create">
           <h2>{words.form.title}</h2>
           <p class="create-intro">{words.run.noRun}</p>
-          <CreateRun />
+          <CreateRun starts={view} now={now.value} />
         </section>
       )}
       {run !== null && mayCreate(run) && (
         <details class="card another" id="create">
           <summary>{words.form.another}</summary>
-          <CreateRun />
+          <CreateRun starts={view} now={now.value} />
         </details>
       )}
       <Volunteers rows={view.volunteers} now={now.value} />
-      <Rounds rounds={view.rounds} parameters={view.run?.parameters ?? 0} now={now.value} />
+      <Rounds
+        rounds={view.rounds}
+        discarded={view.discarded}
+        parameters={view.run?.parameters ?? 0}
+        now={now.value}
+      />
+      <Checkpoints {...view} now={now.value} />
       <Contributions rows={view.contributions} now={now.value} />
     </>
   )

@@ -1,4 +1,5 @@
 /** Every merged round with its losses, bytes and outer step, newest first. */
+import type { DiscardedRound } from '../../shared/protocol/admin.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { bytes, compact, integer, loss, moment, significant, times } from '../ui/format.ts'
 import { Table } from '../ui/parts.tsx'
@@ -25,11 +26,12 @@ const COLUMNS = [
 
 interface RoundsProps {
   rounds: readonly RoundSummary[]
+  discarded: readonly DiscardedRound[]
   parameters: number
   now: number
 }
 
-export function Rounds({ rounds, parameters, now }: RoundsProps) {
+export function Rounds({ rounds, discarded, parameters, now }: RoundsProps) {
   return (
     <section class="card" id="rounds">
       <h2>{`${words.title} (${integer(rounds.length)})`}</h2>
@@ -37,16 +39,33 @@ export function Rounds({ rounds, parameters, now }: RoundsProps) {
         {rounds.map((round) => (
           <Row key={round.round} round={round} parameters={parameters} now={now} />
         ))}
+        {discarded.map((round) => (
+          <Row
+            key={`${round.era} ${round.round}`}
+            round={round}
+            parameters={parameters}
+            now={now}
+            discarded
+          />
+        ))}
       </Table>
     </section>
   )
 }
 
-function Row({ round, parameters, now }: { round: RoundSummary; parameters: number; now: number }) {
+interface RowProps {
+  round: Omit<RoundSummary, 'totalTokens'>
+  parameters: number
+  now: number
+  /** Rolled back: no longer part of the run. */
+  discarded?: boolean
+}
+
+function Row({ round, parameters, now, discarded = false }: RowProps) {
   const traffic = trafficOf(round, parameters)
   return (
-    <tr data-round={round.round}>
-      <th scope="row">{integer(round.round)}</th>
+    <tr data-round={round.round} class={discarded ? 'muted' : ''}>
+      <th scope="row">{discarded ? words.discarded(integer(round.round)) : integer(round.round)}</th>
       <td class="numeric">{moment(round.closedAt, now)}</td>
       <td class="numeric">{integer(round.replicas)}</td>
       <td class="numeric">{compact(round.tokens)}</td>

@@ -1,11 +1,15 @@
 /** The panel's HTTP calls. Every refusal becomes a PotluckError with the coordinator's code and sentence. */
 import { z } from 'zod'
+import type { PresetName } from '../../shared/model/config.ts'
 import { type AdminSession, type AdminView, ROUTES, type RunAction } from '../../shared/protocol/admin.ts'
+import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { ERROR_CODES, PotluckError } from '../../shared/protocol/errors.ts'
+import { hashSchema } from '../../shared/protocol/names.ts'
 import type { RunConfig } from '../../shared/protocol/run.ts'
 import { strings } from '../ui/strings.ts'
 
 const errorBodySchema = z.object({ error: z.object({ code: z.enum(ERROR_CODES), message: z.string() }) })
+const importedSchema = z.object({ hash: hashSchema })
 const sessionSchema = z.object({ configured: z.boolean(), loggedIn: z.boolean() })
 
 async function failure(response: Response): Promise<PotluckError> {
@@ -16,8 +20,13 @@ async function failure(response: Response): Promise<PotluckError> {
 
 /** @throws PotluckError for every answer that is not a success, and when none comes. */
 async function request(method: 'GET' | 'POST', path: string, body?: unknown): Promise<unknown> {
-  const sent =
-    body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
+  const sent = body === undefined ? undefined : new Blob([JSON.stringify(body)], { type: 'application/json' })
+  return send(method, path, sent)
+}
+
+async function send(method: 'GET' | 'POST' | 'PUT', path: string, body?: Blob): Promise<unknown> {
+  const type = body instanceof File ? 'application/octet-stream' : 'application/json'
+  const sent = body === undefined ? {} : { body, headers: { 'content-type': type } }
   const response = await fetch(path, { method, credentials: 'same-origin', ...sent }).catch(() => null)
   if (response === null) throw new PotluckError('internal', strings.admin.access.unreachable, 0)
   if (!response.ok) throw await failure(response)
@@ -33,6 +42,13 @@ export const api = {
   // The coordinator is ours and the route is behind its login: the view's type is the contract, not re-checked.
   view: async () => (await request('GET', ROUTES.adminView)) as AdminView,
   create: (config: RunConfig) => request('POST', ROUTES.adminRuns, config),
+  createFrom: (config: RunConfig, start: StartRequest) =>
+    request('POST', ROUTES.adminRunsFrom, { config, start }),
+  rollBack: (run: string, round: number) => request('POST', ROUTES.adminRollBack, { run, round }),
+  bringWeights: async (preset: PresetName, file: File): Promise<{ hash: string }> => {
+    const query = new URLSearchParams({ preset, name: file.name.slice(0, 100) })
+    return importedSchema.parse(await send('PUT', `${ROUTES.adminImports}?${query}`, file))
+  },
   act: (action: RunAction) => request('POST', ROUTES.adminRunAction(action)),
   remove: (volunteer: string, reason: string) => request('POST', ROUTES.adminRemove(volunteer), { reason }),
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { ContributionRow, VolunteerRow } from '../../shared/protocol/admin.ts'
 import { RUN_STATUSES } from '../../shared/protocol/run.ts'
-import { filterContributions, isAllowed, mayCreate, rowState, speedNow } from './panelModel.ts'
+import { filterContributions, isAllowed, mayCreate, mayRollBackTo, rowState, speedNow } from './panelModel.ts'
 
 const row = (changes: Partial<VolunteerRow> = {}): VolunteerRow => ({
   id: 'volunteer-1',
@@ -32,6 +32,15 @@ describe('the actions', () => {
     expect(allowed('pause')).toEqual(['running'])
     expect(allowed('resume')).toEqual(['paused'])
     expect(allowed('end')).toEqual(['ready', 'running', 'paused'])
+  })
+  it('roll back only the run under way, to a round before it', () => {
+    const under = { id: 'run-00000001', status: 'paused' as const, round: 3 }
+    const at = (round: number, run: string = under.id) => ({ run, round })
+    expect(mayRollBackTo(at(2), under)).toBe(true)
+    expect(mayRollBackTo(at(3), under)).toBe(false)
+    expect(mayRollBackTo(at(2, 'run-00000002'), under)).toBe(false)
+    expect(mayRollBackTo(at(2), { ...under, status: 'completed' })).toBe(false)
+    expect(mayRollBackTo(at(2), null)).toBe(false)
   })
   it('leave room for a new run once the old one is over', () => {
     expect(mayCreate(null)).toBe(true)

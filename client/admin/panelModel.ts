@@ -1,5 +1,6 @@
 /** Judgements about an AdminView, pure: which actions make sense, sums, what a row is called. */
 import type { AdminView, ContributionRow, RunAction, VolunteerRow } from '../../shared/protocol/admin.ts'
+import type { CheckpointRow } from '../../shared/protocol/checkpoints.ts'
 import type { VolunteerState } from '../../shared/protocol/messages.ts'
 import type { RunView } from '../../shared/protocol/run.ts'
 
@@ -18,6 +19,13 @@ export const isAllowed = (action: RunAction, status: RunView['status']) => ALLOW
 /** A finished run leaves room for the next one. */
 export const mayCreate = (run: Pick<RunView, 'status'> | null) =>
   run === null || run.status === 'completed' || run.status === 'ended' || run.status === 'failed'
+
+/** [B1] Of the run under way, a round before it. */
+export const mayRollBackTo = (
+  row: Pick<CheckpointRow, 'run' | 'round'>,
+  run: Pick<RunView, 'id' | 'status' | 'round'> | null,
+): boolean =>
+  run?.id === row.run && (run.status === 'running' || run.status === 'paused') && row.round < run.round
 
 export type RowState = VolunteerState | 'away' | 'removed'
 

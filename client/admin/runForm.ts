@@ -11,7 +11,9 @@ import { type RunConfig, runConfigSchema } from '../../shared/protocol/run.ts'
 import { significant } from '../ui/format.ts'
 import { strings } from '../ui/strings.ts'
 
-export type FieldName = keyof RunConfig
+export type FieldName = Exclude<keyof RunConfig, 'checkpoints'> | keyof typeof KEPT
+/** Fields that are one in the config. */
+const KEPT = { keepLast: 'last', keepEvery: 'every', keepBest: 'best' } as const
 /** What stands in the inputs. */
 export type RunForm = Record<FieldName, string> & { preset: PresetName }
 export type Faults = Partial<Record<FieldName, string>>
@@ -20,7 +22,7 @@ const words = strings.admin.faults
 
 export function formOf(preset: PresetName): RunForm {
   const config = defaultRunConfig(preset)
-  const text = (field: FieldName) => String(config[field])
+  const text = (field: keyof RunConfig) => String(config[field])
   return {
     preset,
     name: text('name'),
@@ -41,13 +43,16 @@ export function formOf(preset: PresetName): RunForm {
     outerMomentum: text('outerMomentum'),
     seed: text('seed'),
     evaluation: text('evaluation'),
+    keepLast: String(config.checkpoints.last),
+    keepEvery: String(config.checkpoints.every),
+    keepBest: String(config.checkpoints.best),
   }
 }
 
 const toNumber = (text: string) => (text.trim() === '' ? Number.NaN : Number(text))
 
 /** The form as a config that nobody has checked. */
-function rawConfig(form: RunForm): Record<FieldName, unknown> {
+function rawConfig(form: RunForm): Record<keyof RunConfig, unknown> {
   const outer = form.outerLearningRate.trim()
   return {
     name: form.name,
@@ -69,6 +74,11 @@ function rawConfig(form: RunForm): Record<FieldName, unknown> {
     outerMomentum: toNumber(form.outerMomentum),
     seed: form.seed,
     evaluation: form.evaluation,
+    checkpoints: {
+      last: toNumber(form.keepLast),
+      every: toNumber(form.keepEvery),
+      best: toNumber(form.keepBest),
+    },
   }
 }
 
@@ -103,7 +113,7 @@ export function checkForm(form: RunForm): Checked {
   if (parsed.success) return { ok: true, config: parsed.data }
   const faults: Faults = {}
   for (const issue of parsed.error.issues) {
-    const field = issue.path[0]
+    const field = fieldOf(issue.path)
     if (isField(form, field)) faults[field] ??= faultText(field, issue)
   }
   // zod leaves a refinement out while a field is wrong; the reader should not have to submit twice.
@@ -114,8 +124,20 @@ export function checkForm(form: RunForm): Checked {
   return { ok: false, faults }
 }
 
+function fieldOf([first, second]: readonly PropertyKey[]): unknown {
+  if (first !== 'checkpoints') return first
+  return Object.entries(KEPT).find(([, rule]) => rule === second)?.[0]
+}
+
 const isField = (form: RunForm, field: unknown): field is FieldName =>
   typeof field === 'string' && field in form
+
+/** At the end of the run, at most. */
+function checkpointsKept(form: RunForm): number {
+  const [last, every, best] = [toNumber(form.keepLast), toNumber(form.keepEvery), toNumber(form.keepBest)]
+  const rounds = toNumber(form.rounds)
+  return Math.min(rounds, last + best + (every > 0 ? Math.floor(rounds / every) : every))
+}
 
 export interface Estimate {
   readonly parameters: number
@@ -124,6 +146,8 @@ export interface Estimate {
   readonly downloadBytes: number
   /** The weights whole, as a newcomer gets them: 32-bit floats. */
   readonly snapshotBytes: number
+  /** On the coordinator's disk, all checkpoints together: weights, exact weights and velocity. */
+  readonly checkpointsBytes: number
   readonly tokensPerRound: number
   readonly tokensInAll: number
   /** Milliseconds if every round lasts to its deadline. */
@@ -147,6 +171,7 @@ export function estimate(form: RunForm): Estimate {
     uploadBytes: bytesAs(form.codec),
     downloadBytes: bytesAs(form.downlink),
     snapshotBytes: 4 * parameters,
+    checkpointsBytes: 12 * parameters * checkpointsKept(form),
     tokensPerRound,
     tokensInAll: tokensPerRound * rounds,
     longest: toNumber(form.deadlineSeconds) * 1_000 * rounds,

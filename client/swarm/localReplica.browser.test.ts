@@ -36,6 +36,7 @@ const lease = (round: number, change: Partial<Lease> = {}): Lease => ({
   id: `lease-${round}0000`,
   run: run.id,
   round,
+  era: 0,
   fragment: (round - 1) % 2,
   steps: 4,
   batchSize: 1,

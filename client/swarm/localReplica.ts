@@ -15,6 +15,7 @@ type Values = Float32Array<ArrayBuffer>
 interface Origin {
   readonly lease: string
   readonly round: number
+  readonly era: number
   /** Null until its receipt has come. */
   outcome: Receipt['result'] | null
   /** For when it is refused: the error feedback as it was before, of its fragment. */
@@ -62,7 +63,7 @@ export class LocalReplica {
 
   /** Whether this lease's steps follow the last one's without a round between them. */
   goesOnWith(lease: Lease): boolean {
-    return this.#origin !== null && this.#origin.round === lease.round - 1
+    return this.#origin?.era === lease.era && this.#origin.round === lease.round - 1
   }
 
   /**
@@ -85,12 +86,19 @@ export class LocalReplica {
   }
 
   /** The bytes of the lease's contribution; from here on the parameters are its end. */
-  async contribution({ id, round, fragment, codec, errorFeedback }: Lease): Promise<Uint8Array<ArrayBuffer>> {
+  async contribution({
+    id,
+    round,
+    era,
+    fragment,
+    codec,
+    errorFeedback,
+  }: Lease): Promise<Uint8Array<ArrayBuffer>> {
     const ranges = this.#rangesOf(fragment)
     await this.#reading
     const before = gathered(this.#residual, ranges).slice()
     const bytes = await this.engine.contribution({ codec, fragment: ranges, decay: errorFeedback })
-    this.#origin = { lease: id, round, outcome: null, residualBefore: before, fragment }
+    this.#origin = { lease: id, round, era, outcome: null, residualBefore: before, fragment }
     this.#reading = this.#readAndKeep(ranges, round + 1)
     return bytes
   }

@@ -275,6 +275,7 @@ class Swarm implements SwarmControls {
     const { round, steps } = lease
     const abort = new AbortController()
     this.#turn = { lease, abort }
+    if (isOver(lease, this.view.value.run)) abort.abort('newer-round' satisfies Interruption)
     const either = AbortSignal.any([signal, abort.signal])
     try {
       const turn = await takeTurn({
@@ -317,7 +318,8 @@ class Swarm implements SwarmControls {
     for (;;) {
       signal.throwIfAborted()
       const { run } = this.view.value
-      if (run?.id === lease.run && run.round === lease.round && run.weights !== null) return run.weights
+      const begun = run?.id === lease.run && run.era === lease.era && run.round === lease.round
+      if (begun && run.weights !== null) return run.weights
       await this.#change.heard(ASK_AGAIN_MS, signal)
     }
   }

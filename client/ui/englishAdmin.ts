@@ -28,6 +28,7 @@ const form = {
   round: 'Round',
   traffic: 'Traffic',
   optimiser: 'Learning',
+  checkpoints: 'Checkpoints',
   preset: 'Preset',
   presetOption: (p: { name: string; parameters: string; layers: string; width: string; sequence: string }) =>
     `${p.name}: ${p.parameters} parameters, ${p.layers} layers, width ${p.width}, ${p.sequence} tokens a sequence`,
@@ -71,11 +72,18 @@ const form = {
   outerMomentumHint: 'Nesterov, 0 to 0.999.',
   seed: 'Seed',
   seedHint: 'First weights and order of the data.',
+  keepLast: 'Keep the newest',
+  keepLastHint: 'Rounds to go back to, at least one.',
+  keepEvery: 'Keep every so many rounds',
+  keepEveryHint: '5 keeps rounds 5, 10, 15 and so on; 0 none.',
+  keepBest: 'Keep the best',
+  keepBestHint: 'Rounds with the lowest held-out loss.',
   estimate: 'What this means',
   parameters: 'Parameters',
   upload: 'Upload per contribution',
   download: 'Download per round',
   snapshot: 'First download',
+  onDisk: 'Checkpoints on disk',
   tokensRound: 'Tokens per round',
   tokensAll: 'Tokens in all rounds',
   longest: 'Longest, each round to its deadline',
@@ -183,6 +191,7 @@ const volunteers = {
 const rounds = {
   title: 'Rounds',
   none: 'No round has finished yet.',
+  discarded: (round: string) => `${round}, rolled back`,
   columns: {
     round: 'Round',
     time: 'Time',
@@ -198,6 +207,58 @@ const rounds = {
     less: 'Less than DP',
     rate: 'Outer rate',
   },
+}
+
+const checkpoints = {
+  title: 'Checkpoints',
+  none: 'There is none yet.',
+  columns: {
+    run: 'Run',
+    round: 'Round',
+    time: 'Time',
+    val: 'Val loss',
+    bits: 'Bits/byte',
+    train: 'Train loss',
+    size: 'On disk',
+    kept: 'Kept as',
+    download: 'Download',
+    action: 'Action',
+  },
+  reasons: {
+    start: 'first weights',
+    last: 'newest',
+    every: 'every so many',
+    best: 'best',
+    unmeasured: 'not measured yet',
+  },
+  files: { 'model.safetensors': 'Weights', 'config.json': 'Config', 'tokenizer.json': 'Tokenizer' },
+  downloadLabel: (file: string, round: string) => `Download: ${file}, round ${round}`,
+  rollBack: 'Roll back',
+  rollBackLabel: (round: string) => `Roll back to round ${round}`,
+  rollBackTitle: (round: string) => `Roll back to round ${round}?`,
+  rollBackText: (discarded: number, underWay: string) =>
+    `${discarded === 0 ? 'No merged round is discarded' : discarded === 1 ? '1 merged round is discarded' : `${discarded} merged rounds are discarded`}, and the work of round ${underWay} is dropped. Volunteers keep their credit and go on from the older weights by themselves. The discarded weights cannot be brought back.`,
+  stay: 'Leave it as it is',
+  rolledBack: (time: string, from: string, to: string, contributions: number, tokens: string) =>
+    `${time}: rolled back from round ${from} to ${to}; ${count(contributions, 'contribution')} and ${tokens} tokens no longer count in the run.`,
+}
+
+const start = {
+  title: 'Start',
+  from: 'Start from',
+  fromHint:
+    'Checkpoints and files of the chosen preset. With the same seed a run from a checkpoint goes on in the data where that stood.',
+  untrained: 'Untrained weights',
+  checkpoint: (name: string, round: string, loss: string) => `${name}, round ${round} (loss ${loss})`,
+  imported: (name: string, time: string) => `${name}, brought ${time}`,
+  moments: 'Outer momentum of the checkpoint',
+  carried: 'Carried on',
+  zero: 'From zero',
+  momentsHint: 'Carried on, the run has the exact weights and the velocity too, as if it had gone on.',
+  file: 'Bring weights (.safetensors)',
+  fileHint: 'Exactly the tensors of the chosen preset, in F32, F16 or BF16.',
+  bringing: (name: string) => `Bringing ${name}.`,
+  brought: (name: string) => `${name} is here.`,
 }
 
 const contributions = {
@@ -228,5 +289,7 @@ export const adminEnglish = {
   run,
   volunteers,
   rounds,
+  checkpoints,
+  start,
   contributions,
 }

@@ -10,6 +10,7 @@ export const fakeRun = (changes: Partial<RunView> = {}): RunView => ({
   problem: null,
   phase: 'training',
   round: 3,
+  era: 0,
   deadlineAt: null,
   extensions: 0,
   present: 2,

@@ -12,8 +12,10 @@ import type { Folders, FragmentBase, FragmentMerge, Merged } from './fragment.ts
 import { MOST_THREADS } from './memory.ts'
 import { type MergeHow, mergeFragment, threadsFor } from './merge.ts'
 import type { PartResult } from './part.ts'
+import type { WeightsFile } from './readWeights.ts'
+import type { Regrouping, Values } from './regroup.ts'
 import { Seals } from './seals.ts'
-import type { ContributionTask, InitialFragmentsTask } from './tasks.ts'
+import type { ContributionTask, InitialFragmentsTask, RegroupTask, WeightsTask } from './tasks.ts'
 
 export type { ContributionCheck, Folders, FragmentBase, FragmentMerge, Merged }
 
@@ -24,6 +26,10 @@ export interface Aggregator {
   merge(merge: FragmentMerge): Promise<Merged>
   /** Makes the untrained weights: one base a fragment, in the order of shared/model/layout.ts. */
   initial(config: ModelConfig, seed: string, fragments: number): Promise<FragmentBase[]>
+  /** A model's values in other fragments. @throws PotluckError `not-found`, `bad-blob` */
+  regroup(regrouping: Regrouping): Promise<Values[]>
+  /** A safetensors file as a flat blob in the vault. @throws PotluckError `bad-weights` */
+  readWeights(file: WeightsFile): Promise<Values>
   close(): Promise<void>
 }
 
@@ -80,6 +86,8 @@ export function startAggregator(folders: Folders, options: AggregatorOptions = {
     merge: merged,
     initial: (config, seed, fragments) =>
       run('untrained', { folders, config, seed, fragments } satisfies InitialFragmentsTask),
+    regroup: (regrouping) => run('regrouped', { folders, regrouping } satisfies RegroupTask),
+    readWeights: (file) => run('weights', { folders, file } satisfies WeightsTask),
     close: () => pool.destroy(),
   }
 }

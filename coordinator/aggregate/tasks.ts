@@ -5,6 +5,8 @@ import { type Outcome, outcomeOf } from './faults.ts'
 import type { Folders, FragmentBase } from './fragment.ts'
 import { initialFragments } from './initial.ts'
 import { type PartJob, type PartResult, runPart } from './part.ts'
+import { readWeights, type WeightsFile } from './readWeights.ts'
+import { type Regrouping, regroup, type Values } from './regroup.ts'
 
 /** One thread's part of a merge. */
 export function mergePart(job: PartJob): Promise<Outcome<PartResult>> {
@@ -29,4 +31,22 @@ export interface InitialFragmentsTask {
 
 export function untrained(task: InitialFragmentsTask): Promise<Outcome<FragmentBase[]>> {
   return outcomeOf(initialFragments(task.folders, task.config, task.seed, task.fragments))
+}
+
+export interface RegroupTask {
+  readonly folders: Folders
+  readonly regrouping: Regrouping
+}
+
+export function regrouped({ folders, regrouping }: RegroupTask): Promise<Outcome<Values[]>> {
+  return outcomeOf(regroup(folders, regrouping))
+}
+
+export interface WeightsTask {
+  readonly folders: Folders
+  readonly file: WeightsFile
+}
+
+export function weights({ folders, file }: WeightsTask): Promise<Outcome<Values>> {
+  return outcomeOf(readWeights(folders, file))
 }

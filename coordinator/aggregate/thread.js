@@ -5,4 +5,4 @@
 import { register } from 'tsx/esm/api'
 
 register()
-export const { contribution, mergePart, untrained } = await import('./tasks.ts')
+export const { contribution, mergePart, regrouped, untrained, weights } = await import('./tasks.ts')

@@ -1,11 +1,6 @@
 /** The operator's API. Everything but session, setup and login needs the cookie; everything that changes, our origin. */
-import { createReadStream } from 'node:fs'
-import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { ModelConfig } from '../../shared/model/config.ts'
-import { fragments } from '../../shared/model/layout.ts'
-import { safetensorsHeader } from '../../shared/model/safetensors.ts'
 import {
   loginSchema,
   ROUTES,
@@ -16,8 +11,10 @@ import {
 } from '../../shared/protocol/admin.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
-import { type FragmentView, runConfigSchema } from '../../shared/protocol/run.ts'
+import { runConfigSchema } from '../../shared/protocol/run.ts'
+import { openWeights } from '../checkpoints/download.ts'
 import { modelOf } from '../runs/runs.ts'
+import { checkpointRoutes, sendFile } from './checkpoints.ts'
 import { originAllowed } from './origin.ts'
 import { parse } from './parse.ts'
 import type { HttpParts } from './server.ts'
@@ -75,46 +72,17 @@ export async function adminRoutes(app: FastifyInstance, parts: HttpParts): Promi
     return { ok: true }
   })
   app.get(ROUTES.adminWeights, { onRequest }, (_request, reply) => sendWeights(parts, reply))
+  checkpointRoutes(app, parts, onRequest)
 }
 
-/** The latest merged weights, put together from their fragments in the order of the layout. */
+/** The latest merged weights. */
 async function sendWeights({ runs, blobs }: HttpParts, reply: FastifyReply): Promise<FastifyReply> {
   const view = runs.view()
   if (!view?.weights) throw new PotluckError('no-run', 'There are no weights yet.', 404)
-  const { weights } = view
-  for (const { hash } of weights) await blobs.get(hash) // a damaged file is refused, not handed out
-  const model = modelOf(view.config)
-  const header = safetensorsHeader(model, {
-    run: view.id,
-    round: String(view.round - 1),
-    sha256: weights.map(({ hash }) => hash).join(' '),
-  })
-  async function* parts() {
-    yield header
-    for (const { fragment, start, end } of inLayoutOrder(model, weights.length)) {
-      const { hash } = weights[fragment] as FragmentView // one a fragment
-      yield* createReadStream(blobs.path(hash), { start, end })
-    }
-  }
-  const bytes = weights.reduce((sum, fragment) => sum + fragment.bytes, 0)
-  return reply
-    .type('application/octet-stream')
-    .header('content-length', header.length + bytes)
-    .header('content-disposition', `attachment; filename="potluck-round-${view.round - 1}.safetensors"`)
-    .send(Readable.from(parts()))
-}
-
-/** Which bytes, first and last, of which fragment's blob follow one another in the whole model. */
-function inLayoutOrder(model: ModelConfig, count: number) {
-  const pieces = fragments(model, count).flatMap((ranges, fragment) => {
-    let start = 0
-    return ranges.map(({ offset, size }) => {
-      const piece = { fragment, offset, start, end: start + 4 * size - 1 }
-      start += 4 * size
-      return piece
-    })
-  })
-  return pieces.sort((a, b) => a.offset - b.offset)
+  const hashes = view.weights.map(({ hash }) => hash)
+  const round = view.round - 1
+  const file = await openWeights(blobs, { model: modelOf(view.config), run: view.id, round, hashes })
+  return sendFile(reply, file)
 }
 
 const isSecure = ({ config }: HttpParts): boolean =>

@@ -1,5 +1,4 @@
 /** HEAD and PUT /contributions/<lease>: see shared/protocol/contribution.ts for what they take and answer. */
-import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
   contributionHeadQuerySchema,
@@ -11,10 +10,10 @@ import {
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import { hashSecret } from '../accounts/secrets.ts'
-import type { Clock } from '../rounds/driver.ts'
 import { IncompleteError, receiveContribution, uploadState } from '../runs/contribution.ts'
 import { statusOf } from '../runs/messages.ts'
 import type { VolunteerRecord } from '../store/metadata.ts'
+import { bodyOf, drain, lengthOf } from './bodies.ts'
 import { countArriving } from './counting.ts'
 import { parse } from './parse.ts'
 import type { HttpParts } from './server.ts'
@@ -64,16 +63,6 @@ function sayOffset(reply: FastifyReply, { offset, status }: IncompleteError): vo
   if (status !== 409) reply.header('connection', 'close') // it is dead or too slow, or we are going away
 }
 
-function lengthOf({ headers }: FastifyRequest): number | null {
-  const length = headers['content-length']
-  return length === undefined ? null : Number(length)
-}
-
-function bodyOf({ body }: FastifyRequest): Readable {
-  if (body && typeof body === 'object' && 'pipe' in body) return body as Readable // our parser hands the stream over
-  throw new PotluckError('bad-request', 'The body must be application/octet-stream.', 415)
-}
-
 async function volunteerOf({ store }: HttpParts, request: FastifyRequest): Promise<VolunteerRecord | null> {
   const token = bearer(request)
   return token === null ? null : store.volunteerByToken(hashSecret(token))
@@ -94,17 +83,3 @@ async function authenticate(parts: HttpParts, request: FastifyRequest): Promise<
 
 const bearer = ({ headers }: FastifyRequest): string | null =>
   headers.authorization?.match(/^Bearer ([A-Za-z0-9_-]{20,100})$/)?.[1] ?? null
-
-/** Reads on and throws away, for a client that hears an answer only when it has sent; U6 says how long. */
-function drain(body: Readable, clock: Clock): void {
-  if (body.readableEnded || body.destroyed) return
-  const { bytes, seconds } = LIMITS.uploadDrain
-  const cancel = clock.at(clock.now() + seconds * 1_000, () => body.destroy())
-  let drained = 0
-  body.on('error', () => undefined)
-  body.on('close', cancel)
-  body.on('data', (chunk: Buffer) => {
-    drained += chunk.length
-    if (drained > bytes) body.destroy()
-  })
-}

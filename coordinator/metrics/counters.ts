@@ -13,6 +13,7 @@ const LEASE_ENDS: Record<LeaseEnd, true> = {
   orphaned: true,
   removed: true,
   closed: true,
+  'rolled-back': true,
 }
 const PHASE_BUCKETS = [0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400]
 
@@ -56,6 +57,7 @@ function count(counters: ReturnType<typeof work>, effect: Effect): void {
     case 'wait':
     case 'refused': // its receipt is counted
     case 'merge':
+    case 'rolled-back':
       return
     default:
       effect satisfies never
@@ -139,7 +141,7 @@ const sums = (registry: Registry) => ({
 function leasesEnded(registry: Registry) {
   const leases = new Counter({
     name: 'potluck_leases_ended_total',
-    help: 'Leases (pieces of work given to one volunteer) that ended, by how: accepted, refused for its content, released by the tab, orphaned because the tab was gone too long, removed with its volunteer, or closed with its round.',
+    help: 'Leases (pieces of work given to one volunteer) that ended, by how: accepted, refused for its content, released by the tab, orphaned because the tab was gone too long, removed with its volunteer, closed with its round, or rolled back with it.',
     labelNames: ['end'],
     registers: [registry],
   })

@@ -26,6 +26,10 @@ export class PhaseClock {
   /** The phases that this commit ended, oldest first. */
   passed({ before, after, now }: Omit<Committed, 'effects'>): PassedPhase[] {
     this.#count(before, after.run, now)
+    if (before.era !== after.era) {
+      this.#elapsed = 0 // rolled back: the phase that was cut off is no measure of anything
+      return []
+    }
     const [first, ...skipped] = endedBetween(before, after)
     if (first === undefined) return []
     const seen = this.#elapsed === null ? [] : [{ phase: first, seconds: this.#elapsed / 1_000 }]

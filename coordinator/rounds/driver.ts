@@ -6,6 +6,7 @@
 import {
   type ClosedRound,
   type Effect,
+  isPending,
   type Merge,
   type MergedFragment,
   nextWake,
@@ -101,17 +102,16 @@ export class RoundDriver {
   }
 
   #merge(merge: Merge): void {
+    const { round, era } = merge
     const attempt = async () => {
+      if (!isPending(this.#machine, merge)) return // the run was rolled back
       const merged = await this.ports.merge(merge)
       if (!this.#closed)
-        await this.dispatch({ type: 'merged', round: merge.round, merged, now: this.ports.clock.now() })
+        await this.dispatch({ type: 'merged', round, era, merged, now: this.ports.clock.now() })
     }
     attempt().catch((error: unknown) => {
       if (this.#closed) return
-      this.ports.problem(
-        'merge-failed',
-        `Round ${merge.round} could not be merged: ${String(error)} Trying again.`,
-      )
+      this.ports.problem('merge-failed', `Round ${round} could not be merged: ${String(error)} Trying again.`)
       this.ports.clock.at(this.ports.clock.now() + RETRY_MS, () => {
         if (!this.#closed) this.#merge(merge)
       })

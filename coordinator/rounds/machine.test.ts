@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import { type Effect, nextWake, pendingMerge, type RoundEvent, reduce } from './machine.ts'
-import { freshMachine, type Machine, machineSchema } from './state.ts'
+import { emptyPool } from './pool.ts'
+import { type Checkpoint, checkpointOf, freshMachine, type Machine, machineSchema } from './state.ts'
 
 const HASH = 'a'.repeat(64)
 const hashOf = (n: number) => n.toString(16).padStart(64, '0')
@@ -30,6 +31,7 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
       codec: 'int8',
       downlink: 'int8',
       errorFeedback: 1,
+      checkpoints: { last: 1, every: 0, best: 0 },
       overlap: false,
       strict: false,
       evaluation: 'auto',
@@ -79,6 +81,7 @@ function table(config: Partial<Machine['config']> = {}) {
       t.send({
         type: 'merged',
         round,
+        era: state.era,
         merged: {
           base: { parameters: 10, weights: hashOf(round), exact: HASH, velocity: HASH, largest: 1 },
           delta: { hash: hashOf(1_000 + round), bytes: 12 },
@@ -718,5 +721,89 @@ describe('fragments', () => {
     const after = t.request(ann, anew) // a round was left out
     t.contribute(ann, after, 2)
     expect(weight(t, after)).toBe(32)
+  })
+})
+
+describe('rolling back', () => {
+  /** A run of one whose first round is merged, with its checkpoint, in the middle of the second. */
+  function inRoundTwo(config: Partial<Machine['config']> = {}) {
+    const t = table({ replicas: 1, quorum: 1, overlap: true, ...config })
+    t.join(ann)
+    t.do('start')
+    const first = t.request(ann)
+    t.contribute(ann, first)
+    const ahead = t.request(ann, first)
+    const checkpoint = () => checkpointOf(t.state)
+    const rollBack = (to: Checkpoint) => t.send({ type: 'roll-back', to, now: t.now })
+    t.merged()
+    return { t, first, ahead, checkpoint, rollBack }
+  }
+
+  it('[B1] a checkpoint has what was leased ahead back in the pool', () => {
+    const { checkpoint } = inRoundTwo()
+    expect(checkpoint()).toMatchObject({
+      round: 1,
+      fragments: [{ weights: hashOf(1) }],
+      pool: { epoch: 0, cursor: 16, returned: [{ epoch: 0, first: 8, count: 8 }] },
+    })
+  })
+
+  it('[B1] [B2] ends every lease, drops what was accepted, and stands where the checkpoint does', () => {
+    const { t, ahead, checkpoint, rollBack } = inRoundTwo({ replicas: 2 })
+    t.join(bob)
+    const to = checkpoint()
+    t.contribute(ann, ahead)
+    const open = t.request(bob)
+    const effects = rollBack({ ...to, round: 0, fragments: [BASE], pool: emptyPool() })
+    expect(effects).toContainEqual({ type: 'lease-ended', lease: open, end: 'rolled-back' })
+    expect(effects).toContainEqual({ type: 'rolled-back', rolledBack: { from: 2, to: 0, era: 1 } })
+    expect(t.state).toMatchObject({
+      round: 1,
+      era: 1,
+      accepted: {},
+      leases: {},
+      replicas: {},
+      pool: emptyPool(),
+    })
+    expect(t.state.fragments).toEqual([{ base: BASE, deltas: [] }])
+    expect(t.contribute(bob, open)[0]).toMatchObject({ type: 'refused', reason: 'stale' })
+    expect(t.contribute(ann, ahead)[0]).toMatchObject({ type: 'refused', reason: 'stale' })
+  })
+
+  it('[B3] a merge of an earlier era changes nothing, though its round is merging again', () => {
+    const { t, ahead, checkpoint, rollBack } = inRoundTwo()
+    const to = checkpoint()
+    t.contribute(ann, ahead)
+    expect(t.state.phase).toBe('merging')
+    rollBack(to)
+    t.contribute(ann, t.request(ann))
+    expect(t.state).toMatchObject({ phase: 'merging', round: 2, era: 1 })
+    const late = { base: { ...BASE, weights: hashOf(99) }, delta: { hash: hashOf(98), bytes: 12 } }
+    expect(t.send({ type: 'merged', round: 2, era: 0, merged: late, now: t.now })).toEqual([])
+    t.merged()
+    expect(t.state).toMatchObject({ round: 3, fragments: [{ base: { weights: hashOf(2) } }] })
+  })
+
+  it('[B3] a chain of contributions ends with its era', () => {
+    const { t, first, checkpoint, rollBack } = inRoundTwo({ fragments: 2, innerSteps: 8 })
+    rollBack(checkpoint())
+    const lease = t.request(ann, first)
+    t.contribute(ann, lease)
+    const { weight, tokens } = t.state.accepted[lease] ?? { weight: 0, tokens: 1 }
+    expect(weight).toBe(tokens)
+  })
+
+  it('[B1] of a paused run leaves it paused; of one that is over, or to a round to come, does nothing', () => {
+    const { t, checkpoint, rollBack } = inRoundTwo()
+    const to = checkpoint()
+    expect(rollBack({ ...to, round: 2 })).toEqual([])
+    t.do('pause')
+    rollBack(to)
+    expect(t.state).toMatchObject({ status: 'paused', phase: 'gathering', round: 2, era: 1 })
+    t.do('resume')
+    expect(t.state.phase).toBe('training')
+    t.do('end')
+    expect(rollBack(to)).toEqual([])
+    expect(t.state).toMatchObject({ status: 'ended', era: 1 })
   })
 })

@@ -15,7 +15,7 @@ import type {
 } from '../../shared/protocol/run.ts'
 import { giveBack, splitRanges, take } from './pool.ts'
 import { fragmentIndex, fragmentOf, leaseSteps, ratesOf } from './schedule.ts'
-import type { AcceptedContribution, FragmentBase, Machine, OpenLease, Untold } from './state.ts'
+import type { AcceptedContribution, Checkpoint, FragmentBase, Machine, OpenLease, Untold } from './state.ts'
 
 export type RoundEvent =
   | { type: 'start' | 'pause' | 'resume' | 'end' | 'tick' | 'restarted'; now: number }
@@ -43,7 +43,9 @@ export type RoundEvent =
       hash: string | null
       now: number
     }
-  | { type: 'merged'; round: number; merged: MergedFragment; now: number }
+  | { type: 'merged'; round: number; era: number; merged: MergedFragment; now: number }
+  /** Of a round before the one under way. */
+  | { type: 'roll-back'; to: Checkpoint; now: number }
 
 export interface Content {
   readonly hash: string
@@ -52,11 +54,12 @@ export interface Content {
   readonly trainLoss: number
 }
 
-export type LeaseEnd = 'accepted' | 'refused' | 'released' | 'orphaned' | 'removed' | 'closed'
+export type LeaseEnd = 'accepted' | 'refused' | 'released' | 'orphaned' | 'removed' | 'closed' | 'rolled-back'
 
 /** One outer step of one fragment. */
 export interface Merge {
   readonly round: number
+  readonly era: number
   readonly base: FragmentBase
   readonly codec: CodecName
   readonly downlink: RunConfig['downlink']
@@ -92,9 +95,17 @@ export interface ClosedRound {
   readonly before: FragmentBase
   readonly after: FragmentBase
   readonly delta: MergedFragment['delta']
-  /** Deltas of this fragment that no longer lead anywhere. */
-  readonly droppedDeltas: string[]
   readonly leases: string[]
+}
+
+/** Rounds after `to` are no longer part of the run. */
+export interface RolledBack {
+  /** The round that was under way. */
+  readonly from: number
+  /** The round that is the last merged one now. */
+  readonly to: number
+  /** The era that begins. */
+  readonly era: number
 }
 
 export type Effect =
@@ -105,6 +116,7 @@ export type Effect =
   | { type: 'lease-ended'; lease: string; end: LeaseEnd }
   | { type: 'merge'; merge: Merge }
   | { type: 'round-closed'; closed: ClosedRound }
+  | { type: 'rolled-back'; rolledBack: RolledBack }
 
 export interface Reduction {
   readonly state: Machine
@@ -134,6 +146,10 @@ export function nextWake(state: Machine): number | null {
 export function pendingMerge(state: Machine): Merge | null {
   return state.phase === 'merging' ? mergeOf(state) : null
 }
+
+/** Whether the machine waits for this merge. Not for one of an era that is over: its round is another now. */
+export const isPending = (state: Machine, { round, era }: Pick<Merge, 'round' | 'era'>): boolean =>
+  state.phase === 'merging' && round === state.round && era === state.era
 
 /** Tokens of a contribution of so many steps. */
 export const tokensOf = (state: Machine, steps: number): number =>
@@ -203,6 +219,9 @@ function apply(state: Machine, event: RoundEvent, effects: Effect[]): void {
     case 'merged':
       merged(state, event, effects)
       return
+    case 'roll-back':
+      rollBack(state, event.to, effects)
+      return
     default:
       event satisfies never
   }
@@ -259,6 +278,7 @@ function mergeOf(state: Machine): Merge {
   const contributions = acceptedInOrder(state)
   return {
     round,
+    era: state.era,
     base: fragmentOf(state, round).base,
     codec: config.codec,
     downlink: config.downlink,
@@ -274,24 +294,26 @@ const acceptedInOrder = (state: Machine) =>
     .sort((a, b) => (a.lease < b.lease ? -1 : 1)) // R6
 
 function merged(state: Machine, event: Extract<RoundEvent, { type: 'merged' }>, effects: Effect[]): void {
-  if (state.phase !== 'merging' || event.round !== state.round) return
+  if (!isPending(state, event)) return
   const fragment = fragmentOf(state, state.round)
   const delta = { from: fragment.base.weights, codec: state.config.downlink, ...event.merged.delta }
-  const deltas = [...fragment.deltas, delta]
-  const kept = wayTo(deltas, 4 * fragment.base.parameters)
-  const droppedDeltas = deltas.filter((one) => !kept.includes(one)).map(({ hash }) => hash)
-  effects.push({ type: 'round-closed', closed: { ...summarise(state, event), droppedDeltas } })
-  fragment.deltas = kept
+  effects.push({ type: 'round-closed', closed: summarise(state, event) })
+  fragment.deltas = wayTo([...fragment.deltas, delta], 4 * fragment.base.parameters)
   fragment.base = event.merged.base
   forgetTheGone(state)
+  state.round += 1
+  beginRound(state)
+  if (state.round > state.config.rounds && state.status !== 'ended') state.status = 'completed' // R9
+}
+
+function beginRound(state: Machine): void {
   state.accepted = {}
   state.refusals = {}
   state.extensions = 0
   state.openedAt = null
+  state.deadlineAt = null
   state.remaining = null
   state.phase = 'gathering'
-  state.round += 1
-  if (state.round > state.config.rounds && state.status !== 'ended') state.status = 'completed' // R9
 }
 
 /** The newest deltas, as many as are fewer bytes than the snapshot: whoever needs more takes that. */
@@ -313,10 +335,7 @@ function forgetTheGone(state: Machine): void {
   }
 }
 
-function summarise(
-  state: Machine,
-  event: Extract<RoundEvent, { type: 'merged' }>,
-): Omit<ClosedRound, 'droppedDeltas'> {
+function summarise(state: Machine, event: Extract<RoundEvent, { type: 'merged' }>): ClosedRound {
   const contributions = acceptedInOrder(state)
   const sum = (of: (contribution: AcceptedContribution) => number) =>
     contributions.reduce((total, contribution) => total + of(contribution), 0)
@@ -360,6 +379,22 @@ function end(state: Machine, effects: Effect[]): void {
   state.status = 'ended'
   state.deadlineAt = null
 }
+
+/** [B1] [B2] [B3] */
+function rollBack(state: Machine, to: Checkpoint, effects: Effect[]): void {
+  if (!mayRollBack(state) || to.round >= state.round) return
+  for (const id of Object.keys(state.leases)) endLease(state, id, 'rolled-back', effects)
+  const era = state.era + 1
+  effects.push({ type: 'rolled-back', rolledBack: { from: state.round, to: to.round, era } })
+  state.era = era
+  state.round = to.round + 1
+  state.fragments = to.fragments.map((base) => ({ base, deltas: [] }))
+  state.pool = to.pool
+  state.replicas = {}
+  beginRound(state)
+}
+
+export const mayRollBack = ({ status }: Machine): boolean => status === 'running' || status === 'paused'
 
 function request(state: Machine, event: Extract<RoundEvent, { type: 'request' }>, effects: Effect[]): void {
   const { volunteer, id, now, after } = event

@@ -47,6 +47,7 @@ function firstMachine(chance: Chance, vectors: Vectors): Machine {
       codec: 'f32',
       downlink: chance.of(0.5) ? 'f16' : 'f32',
       errorFeedback: 0,
+      checkpoints: { last: 100, every: 1, best: 0 },
       overlap: chance.of(0.6),
       strict: chance.of(0.2),
       evaluation: 'auto',
@@ -80,6 +81,7 @@ const MOVES = {
   pause: 0.5,
   resume: 3,
   end: 0.02,
+  rollBack: 0.4,
   tick: 2,
   jump: 2,
   mergeWell: 12,
@@ -188,6 +190,8 @@ class World {
       case 'end':
       case 'tick':
         return this.#send({ type: move, now })
+      case 'rollBack':
+        return this.#rollBack()
       case 'jump':
         house.fault = null // the clock is looked at with the next event that counts
         await house.pass(chance.pick([HOUR, 5 * HOUR, -HOUR, -3_000, -60_000]) ?? 0)
@@ -223,7 +227,8 @@ class World {
       tab.joined = true
       return this.#send({ type: 'join', volunteer: tab.id, tokensPerSecond: tab.speed, now: house.now })
     }
-    if (turn !== null && machine.round > turn.round && (!turn.inPlace || chance.of(0.8))) {
+    const over = turn !== null && (machine.era > turn.era || machine.round > turn.round)
+    if (turn !== null && over && (!turn.inPlace || chance.of(0.8))) {
       return tab.drop() // it has heard of the newer round
     }
     if (tab.canPlace(machine) && chance.of(0.6)) return tab.place(machine)
@@ -237,7 +242,7 @@ class World {
     }
     if (turn !== null) return
     const granted = await this.#ask(tab, tab.after)
-    if (granted) tab.take(granted.id, granted.lease)
+    if (granted) tab.take(granted.id, granted.lease, machine.era)
   }
 
   #finish(tab: Tab): void {
@@ -263,7 +268,7 @@ class World {
     tab.drop()
     const others = [...this.ledger.leases].flatMap(([id, lease]) => (lease.volunteer === tab.id ? [] : [id]))
     const granted = await this.#ask(tab, this.chance.pick([...others, 'lease-none']))
-    if (granted) tab.take(granted.id, granted.lease)
+    if (granted) tab.take(granted.id, granted.lease, this.machine.era)
   }
 
   async #deliver(tab: Tab, upload: Upload): Promise<void> {
@@ -288,7 +293,9 @@ class World {
       if (before?.result === 'accepted' && before.hash === hash) return 'accepted'
     }
     if (!open && chance.of(0.5)) {
-      const reason: RejectionReason = this.ledger.accepted.has(lease) ? 'duplicate' : 'stale'
+      const { accepted, discarded } = this.ledger
+      const answered = accepted.has(lease) || discarded.accepted.has(lease)
+      const reason: RejectionReason = answered ? 'duplicate' : 'stale'
       await this.#send({ type: 'unfit', volunteer, lease, reason, hash: null, now: house.now })
       return 'rejected'
     }
@@ -366,12 +373,23 @@ class World {
     if (effects !== null && reason === 'not-finite') tab.settle(lease, 'rejected')
   }
 
+  /** [B1] To any round that stands; mostly to one of the newest. */
+  async #rollBack(): Promise<void> {
+    const { house, machine, chance } = this
+    const kept = await house.store.checkpoints(machine.run)
+    const found = chance.pick(chance.of(0.7) ? kept.slice(-3) : kept)
+    if (!found) throw new Error('There is no checkpoint, not even of the first weights.')
+    const { round, fragments, pool } = found
+    await this.#send({ type: 'roll-back', to: { round, fragments, pool }, now: house.now })
+  }
+
   async #mergedAgain(): Promise<void> {
-    const closed = this.chance.pick(this.ledger.closed)
+    const closed = this.chance.pick([...this.ledger.closed, ...this.ledger.discarded.closed])
     if (!closed) return
     const { round, after: base, delta } = closed
     const before = JSON.stringify(this.machine.fragments)
-    await this.#send({ type: 'merged', round, merged: { base, delta }, now: this.house.now })
+    const era = this.chance.between(0, Math.max(0, this.machine.era - 1))
+    await this.#send({ type: 'merged', round, era, merged: { base, delta }, now: this.house.now })
     must(JSON.stringify(this.machine.fragments) === before, '[R6] a merge counts once')
   }
 
@@ -380,8 +398,10 @@ class World {
     for (const tab of this.tabs) tab.joined = false
     const credit = await this.house.store.credit(this.tabs.map(({ id }) => id))
     for (const { id } of this.tabs) {
-      const theirs = [...this.ledger.accepted.values()].filter(({ volunteer }) => volunteer === id)
-      const merged = theirs.filter(({ round }) => round <= this.ledger.closed.length)
+      const { accepted, discarded, closed } = this.ledger
+      const every = [...accepted.values(), ...discarded.accepted.values()]
+      const theirs = every.filter(({ volunteer }) => volunteer === id)
+      const merged = theirs.filter(({ round, merged }) => merged ?? round <= closed.length)
       const tokens = merged.reduce((sum, contribution) => sum + contribution.tokens, 0)
       const ours = { accepted: theirs.length, rejected: this.ledger.refusals.get(id) ?? 0, tokens }
       const none = { accepted: 0, rejected: 0, tokens: 0 }

@@ -8,7 +8,7 @@ import {
   ROUND_PHASES,
   runConfigSchema,
 } from '../../shared/protocol/run.ts'
-import { emptyPool, poolSchema } from './pool.ts'
+import { emptyPool, giveBack, poolSchema } from './pool.ts'
 
 const count = z.number().int().nonnegative()
 
@@ -41,7 +41,7 @@ const acceptedSchema = z.strictObject({
 export type AcceptedContribution = z.infer<typeof acceptedSchema>
 
 /** One fragment of the global model as it stands. */
-const fragmentBaseSchema = z.strictObject({
+export const fragmentBaseSchema = z.strictObject({
   parameters: z.number().int().positive(),
   /** Public blob, f32: θ̂, what every volunteer holds. */
   weights: hashSchema,
@@ -88,6 +88,16 @@ const paceSchema = z.strictObject({
 })
 export type Pace = z.infer<typeof paceSchema>
 
+/** The run as it was when a round had closed: what can be gone back to. */
+export const checkpointSchema = z.strictObject({
+  /** 0: the untrained weights. */
+  round: count,
+  fragments: z.array(fragmentBaseSchema).min(1),
+  /** No sequence is leased: what was, when the round closed, is back. */
+  pool: poolSchema,
+})
+export type Checkpoint = z.infer<typeof checkpointSchema>
+
 export const machineSchema = z.strictObject({
   run: idSchema,
   config: runConfigSchema,
@@ -98,6 +108,8 @@ export const machineSchema = z.strictObject({
   phase: z.enum(ROUND_PHASES),
   /** The round under way, from 1. */
   round: z.number().int().positive(),
+  /** Times the run was rolled back. */
+  era: count.default(0),
   fragments: z.array(fragmentSchema).min(1),
   /** When training of this round opened; null while gathering. Unix milliseconds, as all times. */
   openedAt: count.nullable(),
@@ -124,22 +136,35 @@ export interface Prepared {
   readonly sequencesPerEpoch: number
   /** The untrained weights. */
   readonly fragments: readonly FragmentBase[]
+  /** Where in the data it begins; left out, at the first sequence. */
+  readonly pool?: Machine['pool']
 }
 
+/** Where the run stands between two rounds, to be gone back to. */
+export const checkpointOf = ({ round, fragments, pool, leases }: Machine): Checkpoint => ({
+  round: round - 1,
+  fragments: fragments.map(({ base }) => base),
+  pool: giveBack(
+    pool,
+    Object.values(leases).flatMap(({ ranges }) => ranges),
+  ),
+})
+
 /** A run whose corpus and first weights are there, waiting for the operator's start. */
-export function freshMachine({ fragments, ...prepared }: Prepared): Machine {
+export function freshMachine({ fragments, pool = emptyPool(), ...prepared }: Prepared): Machine {
   return {
     ...prepared,
     parameters: fragments.reduce((sum, base) => sum + base.parameters, 0),
     status: 'ready',
     phase: 'gathering',
     round: 1,
+    era: 0,
     fragments: fragments.map((base) => ({ base, deltas: [] })),
     openedAt: null,
     deadlineAt: null,
     remaining: null,
     extensions: 0,
-    pool: emptyPool(),
+    pool,
     leases: {},
     accepted: {},
     refusals: {},

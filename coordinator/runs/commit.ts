@@ -1,6 +1,6 @@
 /** From the round machine's effects to the store's rows. What makes the effects is rounds/; who writes the rows is store/. */
 import type { Effect } from '../rounds/machine.ts'
-import type { Machine } from '../rounds/state.ts'
+import { checkpointOf, type Machine } from '../rounds/state.ts'
 import type { Commit } from '../store/metadata.ts'
 
 /** The rows that an event's effects stand for. */
@@ -25,7 +25,8 @@ export function commitOf(
     ended: of('lease-ended'),
     accepted: of('accepted'),
     refused: of('refused'),
-    closed: closed ? { ...closed, bytesDown } : null,
+    closed: closed ? { ...closed, bytesDown, checkpoint: checkpointOf(machine) } : null,
+    rolledBack: of('rolled-back')[0]?.rolledBack ?? null,
     bytesDown: closed ? 0 : bytesDown,
     now,
   }

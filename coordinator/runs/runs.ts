@@ -4,21 +4,24 @@
  */
 import { sequencesInEpoch } from '../../shared/corpus/epoch.ts'
 import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
-import { type ModelConfig, PRESETS } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import type { AdminView, RunAction } from '../../shared/protocol/admin.ts'
+import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { TaskResult } from '../../shared/protocol/evaluation.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
+import { Checkpoints } from '../checkpoints/checkpoints.ts'
+import { Imports } from '../checkpoints/imports.ts'
+import { firstBases, modelOf } from '../checkpoints/start.ts'
 import { prepareCorpus } from '../corpus/prepare.ts'
 import { Evaluations } from '../evaluate/evaluations.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
 import { VolunteerEvaluator } from '../evaluate/volunteers.ts'
 import { type Clock, RoundDriver } from '../rounds/driver.ts'
-import type { ClosedRound, Effect } from '../rounds/machine.ts'
+import { type ClosedRound, type Effect, mayRollBack } from '../rounds/machine.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
@@ -27,9 +30,8 @@ import { commitOf } from './commit.ts'
 import { contributionBytes } from './contribution.ts'
 import type { RunsObserver } from './observer.ts'
 import { Problems } from './problems.ts'
-import { pruneRound } from './prune.ts'
 import { Roster } from './roster.ts'
-import { contributionRow, runView, volunteerRow } from './views.ts'
+import { contributionRow, importRow, runView, volunteerRow } from './views.ts'
 
 export interface RunParts {
   readonly store: MetadataStore
@@ -38,6 +40,7 @@ export interface RunParts {
   readonly blobDirectory: string
   /** Private: contributions and velocity. */
   readonly vault: BlobStore
+  readonly vaultDirectory: string
   readonly aggregator: Aggregator
   readonly evaluator: Evaluator
   readonly clock: Clock
@@ -54,6 +57,8 @@ export class Runs {
   /** Slices of evaluations that volunteers measure. */
   readonly slices: VolunteerEvaluator
   readonly #evaluations: Evaluations
+  readonly checkpoints: Checkpoints
+  readonly imports: Imports
   readonly #parts: RunParts
   readonly #listeners = new Set<() => void>()
   readonly #stop = new AbortController()
@@ -80,6 +85,8 @@ export class Runs {
       problem: (code, message) => this.problems.report(code, message),
     })
     this.#evaluations = new Evaluations({ store, evaluator, volunteers: this.slices, now: () => clock.now() })
+    this.checkpoints = new Checkpoints({ ...parts, machine: () => this.machine })
+    this.imports = new Imports({ ...parts, checkpoints: this.checkpoints, changed: () => this.#changed() })
   }
 
   /** Takes up what an earlier process left. @throws PotluckError `bad-state`. */
@@ -92,7 +99,8 @@ export class Runs {
     if (this.#record.machine) {
       this.#drive(this.#record.machine)
       await this.#driver?.restart()
-      this.#inBackground(this.#evaluateMissing())
+      this.slices.withdraw()
+      this.#inBackground(this.#evaluateMissing().then(() => this.checkpoints.prune()))
     }
   }
 
@@ -138,15 +146,17 @@ export class Runs {
 
   // What the operator does.
 
-  async create(config: RunConfig): Promise<string> {
+  /** @throws PotluckError `run-exists`, and what Checkpoints.startingPoint throws */
+  async create(config: RunConfig, from: StartRequest | null = null): Promise<string> {
     const status = this.view()?.status
     if (status !== undefined && !['completed', 'ended', 'failed'].includes(status)) {
       throw new PotluckError('run-exists', `There is a run already, and it is ${status}. End it first.`, 409)
     }
+    const start = from && (await this.checkpoints.startingPoint(from, config))
     await this.#driver?.close()
     this.slices.withdraw()
     const id = newId()
-    await this.#parts.store.createRun({ id, config, now: this.#parts.clock.now() })
+    await this.#parts.store.createRun({ id, config, start, now: this.#parts.clock.now() })
     this.#driver = null
     this.#bytesDown = 0
     this.#record = await this.#parts.store.latestRun()
@@ -154,6 +164,21 @@ export class Runs {
     if (this.#record) this.#inBackground(this.#prepare(this.#record))
     this.#changed()
     return id
+  }
+
+  /** [B1] @throws PotluckError `no-run`, `run-state`, `not-found`, `bad-blob` */
+  async rollBack(run: string, round: number): Promise<void> {
+    const driver = this.#driver
+    if (!driver || driver.machine.run !== run)
+      throw new PotluckError('no-run', 'That run is not the one under way.', 409)
+    const { status } = driver.machine
+    if (!mayRollBack(driver.machine))
+      throw new PotluckError('run-state', `A run that is ${status} cannot be rolled back.`, 409)
+    await this.checkpoints.at(run, round, (to) =>
+      driver.dispatch({ type: 'roll-back', to, now: this.#parts.clock.now() }),
+    )
+    this.slices.withdraw()
+    this.#inBackground(this.#evaluateMissing().then(() => this.checkpoints.prune()))
   }
 
   async act(action: RunAction): Promise<void> {
@@ -227,22 +252,27 @@ export class Runs {
       volunteers: rows.sort((a, b) => Number(b.connected) - Number(a.connected)),
       rounds: this.#rounds.slice(-LISTED).reverse(),
       contributions: contributions.map(contributionRow),
+      checkpoints: await this.checkpoints.list(),
+      rollbacks: this.#record ? await store.rollbacks(this.#record.id) : [],
+      discarded: this.#record ? await store.discardedRounds(this.#record.id, LISTED) : [],
+      imports: (await store.imports()).map(importRow),
       problems: this.problems.list(),
     }
   }
 
   // How a run comes to be.
 
-  async #prepare({ id, config }: RunRecord): Promise<void> {
-    const { store, blobs, blobDirectory, aggregator } = this.#parts
+  async #prepare({ id, config, start }: RunRecord): Promise<void> {
+    const { store, blobs, blobDirectory } = this.#parts
     try {
       const model = modelOf(config)
       const { vocabSize, sequenceLength } = model
       const request = { blobDirectory, vocabSize, sequenceLength, seed: config.seed }
       const { manifestHash } = await prepareCorpus(request, this.#stop.signal)
       const manifest = manifestFromBytes(await blobs.get(manifestHash))
-      const fragments = await aggregator.initial(model, config.seed, config.fragments)
-      const prepared = { run: id, config, sequenceLength, fragments }
+      const fragments = await firstBases(this.#parts, config, start)
+      const pool = start?.kind === 'checkpoint' ? start.pool : null
+      const prepared = { run: id, config, sequenceLength, fragments, ...(pool && { pool }) }
       const machine = freshMachine({ ...prepared, sequencesPerEpoch: sequencesInEpoch(manifest) })
       await store.prepareRun(id, machine, manifestHash)
     } catch (error) {
@@ -266,11 +296,11 @@ export class Runs {
   }
 
   #drive(machine: Machine): void {
-    const { clock, aggregator } = this.#parts
+    const { clock } = this.#parts
     this.#driver = new RoundDriver(machine, {
       clock,
       commit: (state, effects, now) => this.#commit(state, effects, now),
-      merge: (merge) => aggregator.merge(merge),
+      merge: (merge) => this.checkpoints.merge(machine.run, merge),
       changed: () => this.#changed(),
       roundClosed: (closed) => this.#inBackground(this.#afterRound(closed)),
       problem: (code, message) => this.problems.report(code, message),
@@ -282,24 +312,22 @@ export class Runs {
     const before = this.machine ?? machine
     await this.#parts.store.commit(commitOf(machine, effects, now, bytesDown))
     this.observer.committed({ before, after: machine, effects, now })
-    if (effects.some((effect) => effect.type === 'round-closed')) {
+    const happened = (type: Effect['type']) => effects.some((effect) => effect.type === type)
+    if (happened('round-closed')) {
       this.#bytesDown -= bytesDown // more may have gone out meanwhile
-      await this.#reload(machine.run)
+      this.checkpoints.committed()
     }
+    if (happened('round-closed') || happened('rolled-back')) await this.#reload(machine.run)
   }
 
   async #saveBytesDown(): Promise<void> {
     if (this.machine) await this.#commit(this.machine, [], this.#parts.clock.now())
   }
 
-  async #afterRound({ round, droppedDeltas }: ClosedRound): Promise<void> {
-    const { store, blobs, vault } = this.#parts
+  async #afterRound({ round }: ClosedRound): Promise<void> {
     if (this.machine === null) return
     await this.#evaluate(round, weightsOf(this.machine))
-    const initialWeights = this.#record?.initialWeights ?? []
-    const machine = () => this.machine
-    const { comes } = this.#parts
-    await pruneRound({ store, blobs, vault, machine, initialWeights, comes, round, droppedDeltas })
+    await this.checkpoints.prune()
   }
 
   /** After a restart: what the last process closed but did not measure. */
@@ -314,9 +342,14 @@ export class Runs {
   async #evaluate(round: number, weights: readonly string[] | null): Promise<void> {
     const record = this.#record
     if (record === null || weights === null) return
+    const release = this.checkpoints.hold(record.id, weights)
+    const era = this.machine?.era // a round of another era has other weights
     try {
       const model = modelOf(record.config)
-      const isCurrent = () => this.#record?.id === record.id && !this.#stop.signal.aborted
+      const isCurrent = () =>
+        this.#record?.id === record.id &&
+        !this.#stop.signal.aborted &&
+        (round === 0 || this.machine?.era === era)
       const seconds = await this.#evaluations.heldOut({ record, model, round, weights, isCurrent })
       if (seconds === null || !isCurrent()) return
       this.observer.evaluated(seconds)
@@ -326,6 +359,8 @@ export class Runs {
       if (this.#stop.signal.aborted) return
       this.observer.evaluationFailed()
       this.problems.report('evaluation-failed', `Round ${round}: ${String(error)}`)
+    } finally {
+      release()
     }
   }
 
@@ -346,6 +381,7 @@ export class Runs {
       id,
       run: machine.run,
       round,
+      era: machine.era,
       fragment: fragmentIndex(config, round),
       steps,
       batchSize: config.batchSize,
@@ -371,4 +407,4 @@ export class Runs {
 
 const weightsOf = ({ fragments }: Machine): string[] => fragments.map(({ base }) => base.weights)
 
-export const modelOf = (config: RunConfig): ModelConfig => PRESETS[config.preset]
+export { modelOf }

@@ -1,10 +1,11 @@
 /** The run and the people as pages see them: pure functions from what is remembered to what is shown. */
 import type { ContributionRow, VolunteerRow } from '../../shared/protocol/admin.ts'
+import type { ImportRow } from '../../shared/protocol/checkpoints.ts'
 import type { OpenEvaluation, TaskResult } from '../../shared/protocol/evaluation.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { FragmentView, RoundSummary, RunView } from '../../shared/protocol/run.ts'
 import type { Fragment, Machine } from '../rounds/state.ts'
-import type { Credit, RunRecord, VolunteerRecord } from '../store/metadata.ts'
+import type { Credit, ImportRecord, RunRecord, VolunteerRecord } from '../store/metadata.ts'
 import { sentenceFor } from './messages.ts'
 import type { Live } from './roster.ts'
 
@@ -27,6 +28,7 @@ export function runView({ record, machine, ...rest }: Remembered, now: number): 
     problem: record.problem,
     phase: machine?.phase ?? 'gathering',
     round: machine?.round ?? 1,
+    era: machine?.era ?? 0,
     deadlineAt: machine?.deadlineAt ?? null,
     extensions: machine?.extensions ?? 0,
     present: machine?.present.length ?? 0,
@@ -97,6 +99,10 @@ export function volunteerRow(
     lastSeenAt: record.lastSeenAt,
   }
 }
+
+export const importRow = ({ hash, name, preset, vocabSize, at }: ImportRecord): ImportRow => ({
+  ...{ hash, name, preset, vocabSize, at },
+})
 
 export const contributionRow = (row: Omit<ContributionRow, 'message'>): ContributionRow => ({
   ...row,

@@ -8,6 +8,8 @@ export interface BlobStore {
   has(hash: string): Promise<boolean>
   /** @throws PotluckError `not-found`, or `bad-blob` when the bytes no longer hash to their name. */
   get(hash: string): Promise<Uint8Array<ArrayBuffer>>
+  /** Reads all of it without holding it. @throws as `get` does. */
+  verify(hash: string): Promise<void>
   /** Where the bytes lie, for streaming and for worker threads. */
   path(hash: string): string
   delete(hash: string): Promise<void>

@@ -9,8 +9,8 @@ export const evaluations = (db: Kysely<Database>) =>
   ({
     async setHeldOut(run, round, evaluation) {
       await db.transaction().execute(async (t) => {
+        if (!(await writeLoss(t, run, round, evaluation))) return
         await write(t, run, round, { kind: VALIDATION, ...evaluation })
-        await writeLoss(t, run, round, evaluation)
         if (evaluation.sample === null) return
         const row = { run, round, text: evaluation.sample }
         await t
@@ -101,24 +101,26 @@ function numbersOf(evaluation: HeldOutEvaluation | TaskEvaluation) {
   }
 }
 
-/** Where rounds and runs are shown from. */
+/** Where rounds and runs are shown from. False: the round was rolled back, and one of that number has other weights. */
 async function writeLoss(
   t: Transaction<Database>,
   run: string,
   round: number,
-  { nats, tokens, bytes }: HeldOutEvaluation,
-): Promise<void> {
+  { nats, tokens, bytes, weights }: HeldOutEvaluation,
+): Promise<boolean> {
   const loss = nats / tokens
   const bits = nats / Math.LN2 / bytes
   if (round === 0) {
     const initial = { initial_val_loss: loss, initial_bits_per_byte: bits }
     await t.updateTable('runs').set(initial).where('id', '=', run).execute()
-    return
+    return true
   }
-  await t
+  const { numUpdatedRows } = await t
     .updateTable('rounds')
     .set({ val_loss: loss, bits_per_byte: bits })
     .where('run', '=', run)
     .where('round', '=', round)
-    .execute()
+    .where('weights_after', 'in', weights)
+    .executeTakeFirst()
+  return numUpdatedRows > 0n
 }

@@ -1,5 +1,6 @@
 /** Blobs as files, `<directory>/<first two digits>/<hash>`. Survives kill -9: a file appears whole or not at all. */
 import { createHash, randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { PotluckError } from '../../shared/protocol/errors.ts'
@@ -35,20 +36,29 @@ export async function openFileBlobStore(directory: string): Promise<BlobStore> {
 
   async function get(hash: string): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = await readFile(path(hash)).catch(() => {
-      throw new PotluckError('not-found', `There is no blob ${hash}.`, 404)
+      throw missing(hash)
     })
-    if (sha256(bytes) !== hash) {
-      throw new PotluckError(
-        'bad-blob',
-        `The blob ${hash} is damaged on disk: its bytes no longer match its name. Restore it from a backup.`,
-        500,
-      )
-    }
+    if (sha256(bytes) !== hash) throw damaged(hash)
     return bytes.length === bytes.buffer.byteLength ? new Uint8Array(bytes.buffer) : new Uint8Array(bytes) // no copy of a model
   }
 
-  return { put, adopt, has, get, path, delete: (hash) => rm(path(hash), { force: true }) }
+  async function verify(hash: string): Promise<void> {
+    if (!(await has(hash))) throw missing(hash)
+    const hasher = createHash('sha256')
+    for await (const chunk of createReadStream(path(hash))) hasher.update(chunk as Buffer) // it has no encoding
+    if (hasher.digest('hex') !== hash) throw damaged(hash)
+  }
+
+  return { put, adopt, has, get, verify, path, delete: (hash) => rm(path(hash), { force: true }) }
 }
+
+const missing = (hash: string) => new PotluckError('not-found', `There is no blob ${hash}.`, 404)
+const damaged = (hash: string) =>
+  new PotluckError(
+    'bad-blob',
+    `The blob ${hash} is damaged on disk: its bytes no longer match its name. Restore it from a backup.`,
+    500,
+  )
 
 /** Half-written files of a process that was killed; call before anything writes. Parts stay: partials.ts knows whose. */
 export async function clearIncoming(directory: string): Promise<void> {

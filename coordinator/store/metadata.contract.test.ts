@@ -20,7 +20,8 @@ const machine: Machine = freshMachine({
   sequencesPerEpoch: 1_000,
   fragments: [{ parameters: 10, weights: HASH, exact: null, velocity: null, largest: 1 }],
 })
-const nothing = { granted: [], ended: [], accepted: [], refused: [], closed: null }
+const base = (hash: string) => ({ parameters: 10, weights: hash, exact: hash, velocity: hash, largest: 1 })
+const nothing = { granted: [], ended: [], accepted: [], refused: [], closed: null, rolledBack: null }
 const empty: Commit = { machine, ...nothing, bytesDown: 0, now: 5 }
 const contribution = {
   volunteer: 'ann-00001',
@@ -51,10 +52,10 @@ const close = (leases: string[]): NonNullable<Commit['closed']> => ({
   bytesDown: 100,
   outerLearningRate: 0.4,
   closedAt: 9,
-  before: { parameters: 10, weights: HASH, exact: null, velocity: null, largest: 1 },
-  after: { parameters: 10, weights: AFTER, exact: AFTER, velocity: AFTER, largest: 1 },
+  before: { ...base(HASH), exact: null, velocity: null },
+  after: base(AFTER),
   delta: { hash: HASH, bytes: 12 },
-  droppedDeltas: [],
+  checkpoint: { round: 1, fragments: [base(AFTER)], pool: { epoch: 0, cursor: 32, returned: [] } },
   leases,
 })
 
@@ -197,6 +198,86 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
     expect(await store.contributors(RUN)).toBe(1)
   })
 
+  it('keeps a checkpoint with its round, and notes the files of both', async () => {
+    await store.commit({ ...empty, accepted: [accept('lease-001')], closed: close(['lease-001']) })
+    const of = { data: AFTER, examples: 1, by: 'coordinator', seconds: 1, at: 8, sample: null } as const
+    const measured = { ...of, nats: 500, tokens: 100, bytes: 200 }
+    await store.setHeldOut(RUN, 1, { ...measured, weights: [AFTER] })
+    await store.setHeldOut(RUN, 1, { ...measured, weights: [HASH], nats: 900 }) // of a round that was rolled back
+    await reopen()
+    const [untrained, first] = await store.checkpoints(RUN)
+    expect(untrained).toMatchObject({ round: 0, fragments: [{ weights: HASH }], trainLoss: null, at: 3 })
+    expect(first).toMatchObject({ round: 1, fragments: [base(AFTER)], pool: { cursor: 32 }, valLoss: 5 })
+    expect(await store.files(RUN)).toEqual(
+      expect.arrayContaining([
+        { store: 'blobs', hash: HASH },
+        { store: 'blobs', hash: AFTER },
+        { store: 'vault', hash: AFTER },
+        { store: 'vault', hash: HASH },
+      ]),
+    )
+    await store.dropCheckpoints(RUN, [1])
+    expect(await store.checkpoints(null)).toEqual([untrained])
+    await store.forgetFile({ run: RUN, store: 'vault', hash: AFTER })
+    expect(await store.files(RUN)).not.toContainEqual({ store: 'vault', hash: AFTER })
+  })
+
+  it('takes rolled back rounds out of the run and keeps them in its history, each contribution counted once', async () => {
+    await store.commit({ ...empty, accepted: [accept('lease-001')], closed: close(['lease-001']) })
+    const second = { ...close(['lease-002']), round: 2, checkpoint: { ...close([]).checkpoint, round: 2 } }
+    const inTwo = { ...empty, machine: { ...machine, round: 2 } }
+    await store.commit({ ...inTwo, accepted: [accept('lease-002')], closed: second })
+    const inThree = { ...empty, machine: { ...machine, round: 3 } }
+    await store.commit({ ...inThree, accepted: [accept('lease-003')] })
+    const credit = await store.credit(['ann-00001'])
+    const later = { ...machine, round: 2, era: 1 }
+    await store.commit({ ...empty, machine: later, rolledBack: { from: 3, to: 1, era: 1 }, now: 12 })
+    await reopen()
+    expect((await store.latestRun())?.machine).toMatchObject({ round: 2, era: 1 })
+    expect((await store.rounds(RUN)).map(({ round }) => round)).toEqual([1])
+    expect((await store.checkpoints(RUN)).map(({ round }) => round)).toEqual([0, 1])
+    expect(await store.discardedRounds(RUN, 10)).toMatchObject([{ era: 0, round: 2, tokens: 128 }])
+    expect(await store.rollbacks(RUN)).toEqual([
+      { era: 1, from: 3, to: 1, contributions: 2, tokens: 256, at: 12 },
+    ])
+    expect(await store.credit(['ann-00001'])).toEqual(credit)
+    await store.commit({
+      ...empty,
+      machine: later,
+      accepted: [accept('lease-004')],
+      closed: { ...second, leases: ['lease-004'] },
+    })
+    expect((await store.roundBlobs(RUN, 1))[0]?.contributions).toHaveLength(1)
+    expect((await store.rounds(RUN)).at(-1)).toMatchObject({ round: 2, totalTokens: 2 * 128 })
+  })
+
+  it('knows what other runs and imports hold', async () => {
+    const file = { run: RUN, store: 'vault' as const, hash: AFTER }
+    expect(await store.heldElsewhere(file)).toBe(false)
+    await store.noteFiles([file, file])
+    expect(await store.heldElsewhere(file)).toBe(false)
+    const start = { kind: 'import' as const, hash: AFTER, name: 'mine', parameters: 10, largest: 1 }
+    await store.createRun({ id: 'run-00000002', config, start, now: 4 })
+    expect((await store.run('run-00000002'))?.start).toEqual(start)
+    expect(await store.heldElsewhere(file)).toBe(true)
+    await store.forgetFile({ ...file, run: 'run-00000002' })
+    expect(await store.heldElsewhere(file)).toBe(false)
+    const imported = {
+      hash: AFTER,
+      name: 'mine',
+      preset: 'nano' as const,
+      vocabSize: 1_024,
+      largest: 1,
+      at: 5,
+    }
+    await store.addImport(imported)
+    await store.addImport(imported)
+    expect(await store.imports()).toEqual([imported])
+    expect(await store.heldElsewhere(file)).toBe(true)
+    await store.dropImport(AFTER)
+    expect(await store.heldElsewhere(file)).toBe(false)
+  })
+
   it('remembers rounds, their evaluation and what they stood on', async () => {
     await store.commit({ ...empty, accepted: [accept('lease-001')], closed: close(['lease-001']) })
     expect(await store.rounds(RUN)).toMatchObject([
@@ -228,9 +309,8 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
       { round: 1, text: 'My friends' },
     ])
     const before = { weightsBefore: HASH, exactBefore: null, velocityBefore: null }
-    const stoodOn = { fragment: 0, ...before, delta: HASH, contributions: [HASH] }
-    expect(await store.roundBlobs(RUN, 1)).toEqual(stoodOn)
-    expect(await store.roundBlobs(RUN, 2)).toBeNull()
+    expect(await store.roundBlobs(RUN, 0)).toEqual([{ round: 1, ...before, contributions: [HASH] }])
+    expect(await store.roundBlobs(RUN, 1)).toEqual([])
   })
 
   describe('results of zero-shot tasks', () => {

@@ -2,12 +2,18 @@
  * Everything the coordinator remembers that is not a blob. The interface; sqlite.ts is the driver so far, and
  * metadata.contract.test.ts says what any driver must do.
  */
+
 import type { Backend } from '../../shared/engine/engine.ts'
+import type { PresetName } from '../../shared/model/config.ts'
 import type { ContributionRow } from '../../shared/protocol/admin.ts'
 import type { EvaluationWay, TaskResult } from '../../shared/protocol/evaluation.ts'
 import type { DataRange, RejectionReason, RoundSummary, RunConfig } from '../../shared/protocol/run.ts'
-import type { ClosedRound, LeaseEnd } from '../rounds/machine.ts'
-import type { AcceptedContribution, Machine } from '../rounds/state.ts'
+import type { ClosedRound, LeaseEnd, RolledBack } from '../rounds/machine.ts'
+import type { AcceptedContribution, Checkpoint, Machine } from '../rounds/state.ts'
+import type { RunFile } from './schema.ts'
+import type { StartingPoint } from './startingPoint.ts'
+
+export type { RunFile, StartingPoint }
 
 export interface RunRecord {
   readonly id: string
@@ -23,6 +29,8 @@ export interface RunRecord {
   readonly initialBitsPerByte: number | null
   /** Of blobs, in the round under way. */
   readonly bytesDown: number
+  /** Null: untrained weights, made from the seed. */
+  readonly start: StartingPoint | null
   readonly createdAt: number
 }
 
@@ -41,7 +49,7 @@ export interface VolunteerRecord {
 export interface Credit {
   readonly accepted: number
   readonly rejected: number
-  /** Tokens of contributions that were merged. */
+  /** Tokens of contributions that were merged, also into rounds that were rolled back later. */
   readonly tokens: number
 }
 
@@ -83,7 +91,9 @@ export interface Commit {
     readonly reason: RejectionReason
     readonly hash: string | null
   }[]
-  readonly closed: (ClosedRound & { readonly bytesDown: number }) | null
+  /** With the round's checkpoint. */
+  readonly closed: (ClosedRound & { readonly bytesDown: number; readonly checkpoint: Checkpoint }) | null
+  readonly rolledBack: RolledBack | null
   /** Of the round that is under way afterwards, so far. */
   readonly bytesDown: number
   readonly now: number
@@ -116,13 +126,39 @@ export interface TaskEvaluation extends Evaluation, Omit<TaskResult, 'round' | '
 
 /** What a closed round's outer step was taken from, of its fragment. */
 export interface RoundBlobs {
-  readonly fragment: number
+  readonly round: number
   readonly weightsBefore: string
   readonly exactBefore: string | null
   readonly velocityBefore: string | null
-  readonly delta: string | null
-  /** Hashes of its contributions, refused ones included; never one that a later contribution also has. */
+  /** Hashes of those that were merged. */
   readonly contributions: string[]
+}
+
+export interface CheckpointRecord extends Checkpoint {
+  readonly run: string
+  /** Of the round; null until it is measured. */
+  readonly valLoss: number | null
+  readonly bitsPerByte: number | null
+  /** Null of round 0. */
+  readonly trainLoss: number | null
+  readonly at: number
+}
+
+export interface RollbackRecord extends RolledBack {
+  readonly contributions: number
+  readonly tokens: number
+  readonly at: number
+}
+
+export interface ImportRecord {
+  readonly hash: string
+  /** The operator's. */
+  readonly name: string
+  readonly preset: PresetName
+  readonly vocabSize: number
+  /** Largest magnitude. */
+  readonly largest: number
+  readonly at: number
 }
 
 export interface MetadataStore {
@@ -136,7 +172,9 @@ export interface MetadataStore {
   volunteers(limit: number): Promise<VolunteerRecord[]>
   credit(volunteers: readonly string[]): Promise<Map<string, Credit>>
 
-  createRun(run: { id: string; config: RunConfig; now: number }): Promise<void>
+  /** `start`'s files are the run's from here on. */
+  createRun(run: { id: string; config: RunConfig; start?: StartingPoint | null; now: number }): Promise<void>
+  run(id: string): Promise<RunRecord | null>
   latestRun(): Promise<RunRecord | null>
   failRun(run: string, problem: string): Promise<void>
   prepareRun(run: string, machine: Machine, manifest: string): Promise<void>
@@ -150,8 +188,28 @@ export interface MetadataStore {
   contribution(lease: string): Promise<ContributionRecord | null>
   /** Oldest first. */
   rounds(run: string): Promise<RoundSummary[]>
-  /** What a closed round stood on; null when there is no such round. */
-  roundBlobs(run: string, round: number): Promise<RoundBlobs | null>
+  /** Of the rounds that stand, what those after `round` stood on. */
+  roundBlobs(run: string, round: number): Promise<RoundBlobs[]>
+  /** Oldest first; of one run, or of all. */
+  checkpoints(run: string | null): Promise<CheckpointRecord[]>
+  dropCheckpoints(run: string, rounds: readonly number[]): Promise<void>
+  /** What lies on disk because of this run. */
+  files(run: string): Promise<Omit<RunFile, 'run'>[]>
+  noteFiles(files: readonly RunFile[]): Promise<void>
+  forgetFile(file: RunFile): Promise<void>
+  /** Whether other runs have the same bytes, or they were imported. */
+  heldElsewhere(file: RunFile): Promise<boolean>
+  /** Newest first. */
+  rollbacks(run: string): Promise<RollbackRecord[]>
+  /** Rounds that were rolled back, newest first. */
+  discardedRounds(
+    run: string,
+    limit: number,
+  ): Promise<(Omit<RoundSummary, 'totalTokens'> & { era: number })[]>
+  /** Newest first. */
+  imports(): Promise<ImportRecord[]>
+  addImport(imported: ImportRecord): Promise<void>
+  dropImport(hash: string): Promise<void>
   contributors(run: string): Promise<number>
   samples(run: string): Promise<{ round: number; text: string }[]>
   /** What was measured of a round on the held-out set; null when nothing was. */

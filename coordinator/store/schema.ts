@@ -1,6 +1,7 @@
 /** The tables, as types and as migrations. Add a migration to change one; never edit one that has shipped. */
 import { type Generated, type Kysely, type Migration, sql } from 'kysely'
 import type { Backend } from '../../shared/engine/engine.ts'
+import type { PresetName } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { LeaseEnd } from '../rounds/machine.ts'
 
@@ -31,6 +32,8 @@ export interface Database {
     initial_bits_per_byte: number | null
     /** Sent in the round under way. */
     bytes_down: Generated<number>
+    /** StartingPoint as JSON; null for untrained weights. */
+    start: Generated<string | null>
     created_at: number
   }
   leases: {
@@ -60,6 +63,8 @@ export interface Database {
     train_loss: number | null
     /** 1 once the round it counts in is committed. */
     merged: number
+    /** 1 once its round was rolled back. */
+    discarded: Generated<number>
     at: number
   }
   rounds: {
@@ -112,6 +117,38 @@ export interface Database {
     chance: number | null
     at: number
   }
+  /** `fragments` and `pool` as JSON: rounds/state.ts's Checkpoint. */
+  checkpoints: { run: string; round: number; fragments: string; pool: string; at: number }
+  /** What lies on disk because a run made it or took it in. */
+  run_files: RunFile
+  rollbacks: {
+    run: string
+    /** That it began. */
+    era: number
+    from_round: number
+    to_round: number
+    /** Accepted contributions that no longer count in the run, and their tokens. */
+    contributions: number
+    tokens: number
+    at: number
+  }
+  /** Rows of `rounds` that were rolled back, whole, as JSON; `era` is the one they stood in. */
+  discarded_rounds: { run: string; era: number; round: number; record: string }
+  /** Weights that the operator brought, whole and flat in the vault. */
+  imports: {
+    hash: string
+    name: string
+    preset: PresetName
+    vocab_size: number
+    largest: number
+    at: number
+  }
+}
+
+export interface RunFile {
+  readonly run: string
+  readonly store: 'blobs' | 'vault'
+  readonly hash: string
 }
 
 const first: Migration = {
@@ -264,9 +301,51 @@ const evaluations: Migration = {
   },
 }
 
+const checkpoints: Migration = {
+  async up(db: Kysely<unknown>) {
+    await addColumn(db, 'runs', 'start', 'text')
+    await addColumn(db, 'contributions', 'discarded', 'integer not null default 0')
+    const statements = [
+      `create table if not exists checkpoints (run text not null references runs (id), round integer not null,
+        fragments text not null, pool text not null, at bigint not null, primary key (run, round))`,
+      `create table if not exists run_files (run text not null references runs (id), store text not null,
+        hash text not null, primary key (run, store, hash))`,
+      'create index if not exists run_files_hash on run_files (hash)',
+      `create table if not exists rollbacks (run text not null references runs (id), era integer not null,
+        from_round integer not null, to_round integer not null, contributions integer not null,
+        tokens bigint not null, at bigint not null, primary key (run, era))`,
+      `create table if not exists discarded_rounds (run text not null references runs (id), era integer not null,
+        round integer not null, record text not null, primary key (run, era, round))`,
+      `create table if not exists imports (hash text primary key, name text not null, preset text not null,
+        vocab_size integer not null, largest real not null, at bigint not null)`,
+      ...FILES_SO_FAR.map(
+        ([store, column, table]) => `insert or ignore into run_files select run, '${store}', ${column}
+          from ${table} as had where ${column} is not null and round >
+          (select max(round) from rounds where rounds.run = had.run) - ${ROUNDS_ON_DISK}`,
+      ),
+    ]
+    for (const statement of statements) await sql.raw(statement).execute(db)
+  },
+}
+
+/** Rounds whose files may lie on disk when this migration runs: three of each fragment, of which there are 48 at most. */
+const ROUNDS_ON_DISK = 3 * 48
+const FILES_SO_FAR = [
+  ...['weights_before', 'weights_after', 'delta'].map((column) => ['blobs', column, 'rounds']),
+  ...['exact_before', 'velocity_before', 'exact_after', 'velocity_after'].map((c) => ['vault', c, 'rounds']),
+  ['vault', 'hash', 'contributions'],
+]
+
+async function addColumn(db: Kysely<unknown>, table: string, column: string, type: string): Promise<void> {
+  const { rows } = await sql<{ name: string }>`select name from pragma_table_info(${table})`.execute(db)
+  if (rows.some(({ name }) => name === column)) return
+  await sql.raw(`alter table ${table} add column ${column} ${type}`).execute(db)
+}
+
 export const migrations: Record<string, Migration> = {
   '001-first': first,
   '002-fragments': fragments,
   '003-bytes-down': bytesDown,
   '006-evaluations': evaluations,
+  '007-checkpoints': checkpoints,
 }

@@ -9,11 +9,13 @@ import { z } from 'zod'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { hashSchema, runConfigSchema } from '../../shared/protocol/run.ts'
-import { machineSchema } from '../rounds/state.ts'
+import { checkpointOf, machineSchema } from '../rounds/state.ts'
+import { checkpoints, filesOf, noteFiles, summaryOf, writeCheckpoint, writeRollback } from './checkpoints.ts'
 import { evaluations } from './evaluations.ts'
 import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
 import { isOlderMachine, OLDER_RUN, withChoices } from './olderRuns.ts'
 import { type Database, migrations } from './schema.ts'
+import { startingPointSchema } from './startingPoint.ts'
 
 export async function openSqliteStore(file: string): Promise<MetadataStore> {
   try {
@@ -42,6 +44,7 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...runs(db),
     ...history(db),
     ...evaluations(db),
+    ...checkpoints(db),
     async commit(commit) {
       await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it
       await db.transaction().execute((transaction) => write(transaction, commit))
@@ -131,14 +134,23 @@ const volunteerOf = (row: Database['volunteers']): VolunteerRecord => ({
 
 const runs = (db: Kysely<Database>) =>
   ({
-    async createRun({ id, config, now }) {
+    async createRun({ id, config, start = null, now }) {
       const empty = { problem: null, machine: null, manifest: null, initial_weights: null }
       const evaluation = { initial_val_loss: null, initial_bits_per_byte: null }
       const row = { id, config: JSON.stringify(config), status: 'preparing' as const, created_at: now }
-      await db
-        .insertInto('runs')
-        .values({ ...row, ...empty, ...evaluation })
-        .execute()
+      const from = { start: start && JSON.stringify(start) }
+      await db.transaction().execute(async (t) => {
+        await t
+          .insertInto('runs')
+          .values({ ...row, ...from, ...empty, ...evaluation })
+          .execute()
+        if (start?.kind === 'checkpoint') await noteFiles(t, filesOf(id, start.fragments))
+        if (start?.kind === 'import') await noteFiles(t, [{ run: id, store: 'vault', hash: start.hash }])
+      })
+    },
+    async run(id) {
+      const row = await db.selectFrom('runs').selectAll().where('id', '=', id).executeTakeFirst()
+      return row ? runOf(row) : null
     },
     async latestRun() {
       const row = await db
@@ -158,11 +170,22 @@ const runs = (db: Kysely<Database>) =>
         manifest,
         initial_weights: JSON.stringify(machine.fragments.map(({ base }) => base.weights)),
       }
-      await db
-        .updateTable('runs')
-        .set({ status: 'prepared', ...prepared })
-        .where('id', '=', run)
-        .execute()
+      await db.transaction().execute(async (t) => {
+        const row = await t
+          .updateTable('runs')
+          .set({ status: 'prepared', ...prepared })
+          .where('id', '=', run)
+          .returning('created_at')
+          .executeTakeFirst()
+        await writeCheckpoint(t, run, checkpointOf(machine), row?.created_at ?? 0)
+        await noteFiles(
+          t,
+          filesOf(
+            run,
+            machine.fragments.map(({ base }) => base),
+          ),
+        )
+      })
     },
   }) satisfies Partial<MetadataStore>
 
@@ -186,8 +209,9 @@ function runOf(row: Selectable<Database['runs']>): RunRecord {
   const saved = row.machine === null ? null : fromJson(row.machine)
   const older = isOlderMachine(saved)
   const machine = saved === null || older ? null : machineSchema.safeParse(saved)
-  if (!config.success || machine?.success === false) {
-    const fault = config.error?.issues[0] ?? machine?.error?.issues[0]
+  const start = row.start === null ? null : startingPointSchema.safeParse(fromJson(row.start))
+  if (!config.success || machine?.success === false || start?.success === false) {
+    const fault = config.error?.issues[0] ?? machine?.error?.issues[0] ?? start?.error?.issues[0]
     throw new PotluckError(
       'bad-state',
       `The saved state of run ${row.id} is damaged (${fault?.path.join('.')}: ${fault?.message}). Restore the data folder from a backup.`,
@@ -205,6 +229,7 @@ function runOf(row: Selectable<Database['runs']>): RunRecord {
     initialValLoss: row.initial_val_loss,
     initialBitsPerByte: row.initial_bits_per_byte,
     bytesDown: row.bytes_down,
+    start: start?.data ?? null,
     createdAt: row.created_at,
   }
 }
@@ -233,46 +258,31 @@ const history = (db: Kysely<Database>) =>
       let totalTokens = 0
       return rows.map((row): RoundSummary => {
         totalTokens += row.tokens
-        return {
-          round: row.round,
-          replicas: row.replicas,
-          tokens: row.tokens,
-          steps: row.steps,
-          totalTokens,
-          trainLoss: row.train_loss,
-          valLoss: row.val_loss,
-          bitsPerByte: row.bits_per_byte,
-          seconds: row.seconds,
-          bytesUp: row.bytes_up,
-          bytesDown: row.bytes_down,
-          outerLearningRate: row.outer_learning_rate,
-          closedAt: row.closed_at,
-        }
+        return { ...summaryOf(row), totalTokens }
       })
     },
     async roundBlobs(run, round) {
-      const here = db.selectFrom('rounds').where('run', '=', run).where('round', '=', round)
-      const columns = ['fragment', 'weights_before', 'exact_before', 'velocity_before', 'delta'] as const
-      const row = await here.select(columns).executeTakeFirst()
-      if (!row) return null
-      const of = db
-        .selectFrom('contributions')
-        .select('hash')
+      const rows = await db
+        .selectFrom('rounds')
+        .select(['round', 'weights_before', 'exact_before', 'velocity_before'])
         .where('run', '=', run)
-        .where('hash', 'is not', null)
-      const hashes = await of
-        .where('round', '=', round)
-        .where('hash', 'not in', of.where('round', '>', round))
-        .distinct()
+        .where('round', '>', round)
         .execute()
-      return {
-        fragment: row.fragment,
+      const contributions = await db
+        .selectFrom('contributions')
+        .select(['round', 'hash'])
+        .where('run', '=', run)
+        .where('round', '>', round)
+        .where('merged', '=', 1)
+        .where('discarded', '=', 0)
+        .execute()
+      return rows.map((row) => ({
+        round: row.round,
         weightsBefore: row.weights_before,
         exactBefore: row.exact_before,
         velocityBefore: row.velocity_before,
-        delta: row.delta,
-        contributions: hashes.flatMap(({ hash }) => hash ?? []),
-      }
+        contributions: contributions.flatMap((one) => (one.round === row.round ? (one.hash ?? []) : [])),
+      }))
     },
     async contributors(run) {
       const row = await db
@@ -332,7 +342,19 @@ async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
       .execute()
   }
   for (const refusal of commit.refused) await insertRefusal(t, refusal, commit)
-  if (commit.closed) await writeRound(t, run, commit.closed)
+  const came = [
+    ...commit.accepted.map((one) => one.contribution.hash),
+    ...commit.refused.map(({ hash }) => hash),
+  ]
+  await noteFiles(
+    t,
+    came.flatMap((hash) => (hash === null ? [] : { run, store: 'vault' as const, hash })),
+  )
+  if (commit.closed) {
+    await writeRound(t, run, commit.closed)
+    await writeCheckpoint(t, run, commit.closed.checkpoint, now)
+  }
+  if (commit.rolledBack) await writeRollback(t, run, commit.rolledBack, now)
 }
 
 async function insertRefusal(
@@ -370,6 +392,8 @@ async function writeRound(
     .where('lease', 'in', closed.leases)
     .where('result', '=', 'accepted')
     .execute()
+  const { after, delta } = closed
+  await noteFiles(t, [...filesOf(run, [after]), { run, store: 'blobs', hash: delta.hash }])
   await t
     .insertInto('rounds')
     .values({

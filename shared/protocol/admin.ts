@@ -2,9 +2,16 @@
  *  need the session cookie. */
 import { z } from 'zod'
 import type { Backend } from '../engine/engine.ts'
+import {
+  type CheckpointFile,
+  type CheckpointRow,
+  type ImportRow,
+  type RollbackRow,
+  startRequestSchema,
+} from './checkpoints.ts'
 import { LIMITS } from './limits.ts'
 import type { VolunteerState } from './messages.ts'
-import { idSchema, type RejectionReason, type RoundSummary, type RunView } from './run.ts'
+import { idSchema, type RejectionReason, type RoundSummary, type RunView, runConfigSchema } from './run.ts'
 
 const password = z
   .string()
@@ -18,6 +25,12 @@ export const loginSchema = z.strictObject({ password: z.string().max(LIMITS.pass
 /** POST /api/admin/volunteers/:id/remove: the volunteer is shown the reason and may not come back. */
 export const removeSchema = z.strictObject({ reason: z.string().trim().min(1).max(200) })
 export const volunteerParamsSchema = z.strictObject({ id: idSchema })
+
+/** POST /api/admin/runs/from. */
+export const runFromSchema = z.strictObject({ config: runConfigSchema, start: startRequestSchema })
+
+/** A round that was rolled back; `era` is the one it stood in. */
+export type DiscardedRound = Omit<RoundSummary, 'totalTokens'> & { readonly era: number }
 
 /** GET /api/admin/session. */
 export interface AdminSession {
@@ -70,6 +83,13 @@ export interface AdminView {
   readonly volunteers: VolunteerRow[]
   /** All merged rounds' summaries, newest first, 200 at most. */
   readonly rounds: RoundSummary[]
+  /** Kept ones of all runs, the newest run and round first, LIMITS.checkpointsListed at most. */
+  readonly checkpoints: CheckpointRow[]
+  /** Of this run, newest first, and the rounds that they discarded, 200 at most. */
+  readonly rollbacks: RollbackRow[]
+  readonly discarded: DiscardedRound[]
+  /** Newest first. */
+  readonly imports: ImportRow[]
   /** Newest first, 200 at most. */
   readonly contributions: ContributionRow[]
   /** Things the operator should know, newest first; empty is good. */
@@ -97,6 +117,13 @@ export const ROUTES = {
   adminRemove: (volunteer: string) => `/api/admin/volunteers/${volunteer}/remove`,
   /** GET, the latest merged weights as safetensors. */
   adminWeights: '/api/admin/run/weights.safetensors',
+  /** POST {config, start}: a run that starts from weights that are there. */
+  adminRunsFrom: '/api/admin/runs/from',
+  /** POST. */
+  adminRollBack: '/api/admin/run/roll-back',
+  adminCheckpoint: (run: string, round: number | string, file: CheckpointFile) =>
+    `/api/admin/checkpoints/${run}/${round}/${file}`,
+  adminImports: '/api/admin/imports',
 } as const
 
 export const RUN_ACTIONS = ['start', 'pause', 'resume', 'end'] as const

@@ -15,6 +15,8 @@ const COMMON = {
   evaluation: 'auto',
 } as const
 
+const KEPT = { last: 3, best: 1 }
+
 /** Sane values for a first run; the larger presets follow the paper's joint fit for four replicas. */
 export function defaultRunConfig(preset: PresetName): RunConfig {
   const common = { ...COMMON, preset, replicas: 4, quorum: 2 }
@@ -28,6 +30,7 @@ export function defaultRunConfig(preset: PresetName): RunConfig {
         deadlineSeconds: 180,
         rounds: 20,
         innerLearningRate: 4e-3,
+        checkpoints: { ...KEPT, every: 5 },
       }
     case 'micro':
       return {
@@ -38,6 +41,7 @@ export function defaultRunConfig(preset: PresetName): RunConfig {
         deadlineSeconds: 600,
         rounds: 100,
         innerLearningRate: 3e-3,
+        checkpoints: { ...KEPT, every: 20 },
       }
     case 'mini':
       return {
@@ -48,6 +52,7 @@ export function defaultRunConfig(preset: PresetName): RunConfig {
         deadlineSeconds: 1_800,
         rounds: 400,
         innerLearningRate: 2e-3,
+        checkpoints: { ...KEPT, every: 100 },
       }
     default:
       return {
@@ -58,6 +63,7 @@ export function defaultRunConfig(preset: PresetName): RunConfig {
         deadlineSeconds: 7_200,
         rounds: 2_000,
         innerLearningRate: 1e-3,
+        checkpoints: { ...KEPT, every: 500 },
       }
   }
 }

@@ -24,6 +24,8 @@ export const ERROR_CODES = [
   'bad-config',
   'bad-corpus',
   'bad-blob',
+  'bad-weights',
+  'bad-start',
   'bad-state',
   'evaluation-failed',
   'slice-over',

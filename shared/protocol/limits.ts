@@ -44,4 +44,8 @@ export const LIMITS = {
     nats: 1e9,
     tokens: 1e6,
   },
+  /** Checkpoints that the panel lists. */
+  checkpointsListed: 200,
+  /** Uploaded weights that are kept; a new one drops the oldest. */
+  imports: 4,
 } as const

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { CODEC_NAMES } from '../codec/codec.ts'
 import { PRESET_NAMES, PRESETS } from '../model/config.ts'
+import { checkpointRulesSchema, USUAL_CHECKPOINTS } from './checkpoints.ts'
 import { EVALUATION_WAYS, openEvaluationSchema, taskResultSchema } from './evaluation.ts'
 import { hashSchema, idSchema } from './names.ts'
 
@@ -53,6 +54,7 @@ export const runConfigSchema = z
     /** Seeds initial weights and the order of the data. */
     seed: z.string().max(40),
     evaluation: z.enum(EVALUATION_WAYS).default('auto'),
+    checkpoints: checkpointRulesSchema.default(USUAL_CHECKPOINTS),
   })
   .refine((config) => config.quorum <= config.replicas, {
     path: ['quorum'],
@@ -136,6 +138,8 @@ export const runViewSchema = z.strictObject({
   phase: z.enum(ROUND_PHASES),
   /** The round under way, counting from 1; rounds before it are merged. */
   round: count,
+  /** Times the run was rolled back: rounds and leases of an earlier era are no more, whatever their numbers. */
+  era: count,
   /** Unix milliseconds; null while no deadline runs. */
   deadlineAt: count.nullable(),
   /** Times this round's deadline was put off for want of a quorum. */
@@ -187,6 +191,8 @@ export const leaseSchema = z.strictObject({
   id: idSchema,
   run: idSchema,
   round: count,
+  /** As in RunView. */
+  era: count,
   /** Index of the fragment to contribute. */
   fragment: count,
   steps: z.number().int().positive(),

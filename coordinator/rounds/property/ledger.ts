@@ -6,7 +6,13 @@ import { isDeepStrictEqual } from 'node:util'
 import { LIMITS } from '../../../shared/protocol/limits.ts'
 import type { DataRange } from '../../../shared/protocol/run.ts'
 import { type ClosedRound, type Effect, type LeaseEnd, type Merge, nextWake } from '../machine.ts'
-import { type AcceptedContribution, type Machine, machineSchema, type OpenLease } from '../state.ts'
+import {
+  type AcceptedContribution,
+  checkpointOf,
+  type Machine,
+  machineSchema,
+  type OpenLease,
+} from '../state.ts'
 import type { Upload } from './tab.ts'
 
 export interface LeaseEntry extends Pick<OpenLease, 'volunteer' | 'round' | 'steps' | 'ranges'> {
@@ -15,6 +21,8 @@ export interface LeaseEntry extends Pick<OpenLease, 'volunteer' | 'round' | 'ste
 
 export interface AcceptedEntry extends AcceptedContribution {
   readonly round: number
+  /** Of discarded ones, whether they had been. */
+  readonly merged?: boolean
 }
 
 type Of<T extends Effect['type']> = Extract<Effect, { type: T }>
@@ -31,7 +39,11 @@ export class Ledger {
   readonly leases = new Map<string, LeaseEntry>()
   readonly accepted = new Map<string, AcceptedEntry>()
   readonly refusals = new Map<string, number>()
-  readonly closed: ClosedRound[] = []
+  closed: ClosedRound[] = []
+  /** What roll-backs took out of the run: counted once, and in nothing since. */
+  readonly discarded = { accepted: new Map<string, AcceptedEntry>(), closed: [] as ClosedRound[] }
+  /** What each round that stands left, by round. */
+  readonly #left: Pick<Machine, 'fragments' | 'pool'>[] = []
   /** By hash, what is true of the bytes. */
   readonly honest = new Map<string, NonNullable<Upload['honest']>>()
   /** Positions that accepted contributions have consumed. */
@@ -47,7 +59,8 @@ export class Ledger {
       if (effect.type === 'accepted') this.#accept(machine, effect)
       if (effect.type === 'lease-ended') this.#end(effect)
       if (effect.type === 'merge') this.#merge(machine, effect.merge)
-      if (effect.type === 'round-closed') this.#close(effect.closed)
+      if (effect.type === 'round-closed') this.#close(machine, effect.closed)
+      if (effect.type === 'rolled-back') this.#rollBack(machine, effect.rolledBack)
       if (effect.type === 'refused')
         this.refusals.set(effect.volunteer, (this.refusals.get(effect.volunteer) ?? 0) + 1)
     }
@@ -119,12 +132,37 @@ export class Ledger {
     must(ids.length >= (strict ? replicas : quorum), '[R3] [R11] no fewer than needed')
   }
 
-  #close(closed: ClosedRound): void {
+  #close(machine: Machine, closed: ClosedRound): void {
     must(closed.round === this.closed.length + 1, '[R6] rounds close once, one after another')
     const ids = this.#acceptedIn(closed.round)
     must(JSON.stringify(closed.leases) === JSON.stringify(ids), '[R6] with exactly its contributions')
     must(closed.seconds >= 0, '[R13] no round takes less than no time')
     this.closed.push(closed)
+    this.#left[closed.round] = { fragments: machine.fragments, pool: checkpointOf(machine).pool }
+  }
+
+  #rollBack(machine: Machine, { from, to, era }: Of<'rolled-back'>['rolledBack']): void {
+    must(machine.era === era && machine.round === to + 1 && to < from, '[B1] a roll-back goes back')
+    must(
+      [...this.leases.values()].every(({ end }) => end !== null),
+      '[B2] every lease has ended',
+    )
+    const left = this.#left[to]
+    const bases = JSON.stringify(left?.fragments.map(({ base }) => base))
+    must(!left || bases === JSON.stringify(machine.fragments.map(({ base }) => base)), '[B1] the weights')
+    must(!left || JSON.stringify(left.pool) === JSON.stringify(machine.pool), '[B1] the place in the data')
+    for (const [id, entry] of this.accepted) {
+      if (entry.round <= to) continue
+      this.accepted.delete(id)
+      this.discarded.accepted.set(id, { ...entry, merged: entry.round <= this.closed.length })
+      const { ranges, steps } = this.leases.get(id) ?? { ranges: [], steps: 0 }
+      must(steps >= entry.steps, 'a lease is known by its contribution')
+      const consumed = entry.steps * machine.config.batchSize
+      for (const position of positions(ranges).slice(0, consumed)) this.#consumed.delete(position)
+    }
+    this.discarded.closed.push(...this.closed.slice(to))
+    this.closed = this.closed.slice(0, to)
+    this.#firstOpenEpoch = 0
   }
 
   #acceptedIn(round: number): string[] {

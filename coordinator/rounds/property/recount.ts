@@ -18,6 +18,7 @@ interface ContributionRow {
   tokens: number
   weight: number
   merged: number
+  discarded: number
 }
 
 interface RoundRow {
@@ -54,7 +55,12 @@ export function recount(file: string, first: Machine, vectors: Vectors, ledger: 
       .prepare("select * from contributions where result = 'accepted' order by lease")
       .all() as ContributionRow[] // as above
     const leases = db.prepare('select id, ended, ranges from leases').all() as { id: string }[] // as above
-    recountRounds(rounds, rows, first, vectors)
+    recountRounds(
+      rounds,
+      rows.filter(({ discarded }) => discarded === 0),
+      first,
+      vectors,
+    )
     compareRows(rows, ledger)
     must(rounds.length === ledger.closed.length, 'a row for every closed round')
     const theirs = leases.map((row) => JSON.stringify(row)).sort()
@@ -119,10 +125,11 @@ function outerStep(
 }
 
 function compareRows(rows: ContributionRow[], ledger: Ledger): void {
-  must(rows.length === ledger.accepted.size, 'a row for every accepted contribution, and no other')
+  const all = new Map([...ledger.accepted, ...ledger.discarded.accepted])
+  must(rows.length === all.size, 'a row for every accepted contribution, and no other')
   const last = ledger.closed.length
-  for (const { lease, volunteer, round, hash, steps, tokens, weight, merged } of rows) {
-    const ours = ledger.accepted.get(lease)
+  for (const { lease, volunteer, round, hash, steps, tokens, weight, merged, discarded } of rows) {
+    const ours = all.get(lease)
     const same =
       ours?.volunteer === volunteer &&
       ours.round === round &&
@@ -131,7 +138,8 @@ function compareRows(rows: ContributionRow[], ledger: Ledger): void {
       ours.tokens === tokens &&
       ours.weight === weight
     must(same, `the row of ${lease} is what was accepted`)
-    must(merged === (round <= last ? 1 : 0), 'merged when its round has closed')
+    must(merged === Number(ours.merged ?? round <= last), 'merged when its round has closed')
+    must(discarded === Number(ledger.discarded.accepted.has(lease)), '[B2] discarded with its round')
   }
 }
 

@@ -29,6 +29,7 @@ export interface Upload {
 interface Turn {
   readonly lease: string
   readonly round: number
+  readonly era: number
   readonly steps: number
   readonly anew: boolean
   done: number
@@ -39,6 +40,7 @@ interface Turn {
 interface Origin {
   readonly lease: string
   readonly round: number
+  readonly era: number
   outcome: 'accepted' | 'rejected' | null
 }
 
@@ -91,15 +93,21 @@ export class Tab {
     return this.turn?.inPlace === true && this.turn.done > 0
   }
 
-  take(lease: string, { round, steps }: OpenLease): void {
-    const anew = this.#origin?.round !== round - 1
-    this.turn = { lease, round, steps, anew, done: 0, inPlace: false }
+  take(lease: string, { round, steps }: OpenLease, era: number): void {
+    const anew = this.#origin?.round !== round - 1 || this.#origin.era !== era
+    this.turn = { lease, round, era, steps, anew, done: 0, inPlace: false }
   }
 
   /** Whether the global weights of the turn's round can be had, and what was sent before is settled. */
   canPlace(machine: Machine): boolean {
     const { turn } = this
-    return turn !== null && !turn.inPlace && this.upload === null && machine.round === turn.round
+    return (
+      turn !== null &&
+      !turn.inPlace &&
+      this.upload === null &&
+      machine.round === turn.round &&
+      machine.era === turn.era
+    )
   }
 
   place(machine: Machine): void {
@@ -130,7 +138,7 @@ export class Tab {
 
   contribute(): Upload {
     if (this.turn === null) throw new Error('no turn')
-    const { lease, round, done: steps } = this.turn
+    const { lease, round, era, done: steps } = this.turn
     const fragment = this.#fragments[(round - 1) % this.#config.fragments] as Fragment // R12
     const { base, baseHash, local, odometer } = fragment
     const hash = this.#vectors.put(pseudoGradient(base, local))
@@ -139,7 +147,7 @@ export class Tab {
       each.mark = each.local.slice()
       each.odometerMark = each.odometer.slice()
     }
-    this.#origin = { lease, round, outcome: null }
+    this.#origin = { lease, round, era, outcome: null }
     this.turn = null
     this.upload = { volunteer: this.id, lease, hash, steps, honest }
     return this.upload
