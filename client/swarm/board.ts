@@ -93,6 +93,7 @@ function firstView(): SwarmView {
     run: null,
     backend: null,
     me: { name: null, acceptedContributions: 0, tokens: 0, steps: 0, ...nothing },
+    compiling: null,
     upload: null,
     receipts: [],
     log: [],

@@ -2,6 +2,7 @@
  * The one engine of this tab: chosen for the run, started, and its losses and fallbacks told on the board. How it
  * survives is client/worker/steadyEngine.ts's; what a turn does with it is turn.ts's.
  */
+import type { CompileProgress } from '../../shared/engine/compiled/executor.ts'
 import { BACKENDS, type Backend, type EngineError } from '../../shared/engine/engine.ts'
 import { PRESETS } from '../../shared/model/config.ts'
 import type { RunView } from '../../shared/protocol/run.ts'
@@ -71,7 +72,12 @@ export class TabEngine {
     const { board } = this.#parts
     const config = PRESETS[run.config.preset]
     board.state({ kind: 'testing', backend: null })
-    const choice = await chooseBackend(config, { batchSize: run.config.batchSize })
+    const choice = await chooseBackend(config, {
+      batchSize: run.config.batchSize,
+      signal,
+      onTesting: (backend) => board.state({ kind: 'testing', backend }),
+      news: { compiling: (progress) => this.#showCompiling(progress) },
+    })
     signal.throwIfAborted()
     board.patch({ backend: choice })
     const engine = await startSteadyEngine({
@@ -79,6 +85,7 @@ export class TabEngine {
       config,
       signal,
       onEvent: (event) => this.#happened(event),
+      onCompiling: (progress) => this.#showCompiling(progress),
     })
     this.#engine = engine
     this.#key = key
@@ -89,6 +96,7 @@ export class TabEngine {
   }
 
   end(): void {
+    this.#parts.board.patch({ compiling: null })
     this.#engine?.terminate()
     this.#engine = null
     this.#ended = null
@@ -127,6 +135,10 @@ export class TabEngine {
         this.#fellBack(event.from, event.to)
         this.#showLoss(event.from, event.to, LOSSES_BEFORE_NEXT)
         break
+      case 'refused':
+        board.log(event.reason)
+        this.#showRefusal(event.reason)
+        break
       case 'restarted': {
         const from = event.step === null ? '' : ` from step ${event.step}`
         board.log(`Starting again${from} on ${event.backend}.`)
@@ -145,6 +157,16 @@ export class TabEngine {
     if (UNCONCERNED.includes(state.kind)) return
     if (state.kind !== 'engine-lost') this.#before = state
     board.state({ kind: 'engine-lost', backend, next, restarts, heldLease: holdsLease() })
+  }
+
+  #showCompiling({ done, of }: CompileProgress): void {
+    this.#parts.board.patch({ compiling: done < of ? { done, of } : null })
+  }
+
+  #showRefusal(refused: string): void {
+    const { board } = this.#parts
+    const { backend } = board.view.value
+    if (backend !== null) board.patch({ backend: { ...backend, refused } })
   }
 
   #showRestart(step: number | null): void {

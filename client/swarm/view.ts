@@ -53,6 +53,8 @@ export interface BackendChoice extends StepNeeds {
 
 /** The backend in use. */
 export interface CurrentBackend extends BackendChoice {
+  /** Why WebGPU runs the portable engine and not the compiled one. */
+  refused?: string
   /** The backend before it, which was lost again and again; then `measurements` did not choose this one. */
   fellBackFrom?: Backend
 }
@@ -85,6 +87,8 @@ export interface SwarmView {
     bytesUp: number
     bytesDown: number
   }
+  /** Shaders being compiled; null when none are. */
+  compiling: { done: number; of: number } | null
   /** A contribution on its way while the tab does something else. */
   upload: { round: number; doneBytes: number; totalBytes: number } | null
   /** Newest first, at most 20. */

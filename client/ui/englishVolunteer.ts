@@ -227,6 +227,8 @@ const running = {
   backend: 'Trains with',
   backendNote: (memory: string) => `in ${memory}`,
   why: 'Why this one',
+  compiling: (done: string, of: string) => `Preparing the GPU: ${done} of ${of} programs are ready.`,
+  refused: (why: string) => `${why} This tab trains with TensorFlow.js instead, which is slower and right.`,
   fellBack: (from: string, to: string) =>
     `${from} kept stopping, so this tab now trains with ${to}, which may be slower. Nothing you sent is lost. To try ${from} again, press Stop and start again.`,
   measured: (backend: string, rate: string, note: string) =>

@@ -1,7 +1,7 @@
 /** From the click on: status strip, my round, receipts, my total, the run, samples, what happened. */
 import type { SwarmControls, SwarmView } from '../swarm/view.ts'
-import { clock } from '../ui/format.ts'
-import { Notice } from '../ui/parts.tsx'
+import { clock, integer } from '../ui/format.ts'
+import { Notice, Progress } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
 import { TaskCharts } from '../ui/TaskCharts.tsx'
 import { MyRound } from './MyRound.tsx'
@@ -17,6 +17,19 @@ interface WorkProps {
   view: SwarmView
   told: StateText
   controls: SwarmControls
+}
+
+/** It takes seconds on a first visit, with nothing else to see meanwhile. */
+function Compiling({ done, of }: NonNullable<SwarmView['compiling']>) {
+  const text = strings.volunteer.running.compiling(integer(done), integer(of))
+  return (
+    <Notice tone="info" icon="working">
+      <div class="compiling" data-testid="compiling">
+        <p>{text}</p>
+        <Progress value={done} max={of} text={text} />
+      </div>
+    </Notice>
+  )
 }
 
 export function Work({ view, told, controls }: WorkProps) {
@@ -37,6 +50,12 @@ export function Work({ view, told, controls }: WorkProps) {
           <p data-testid="fell-back">
             {words.fellBack(strings.backend[backend.fellBackFrom], strings.backend[backend.backend])}
           </p>
+        </Notice>
+      )}
+      {view.compiling !== null && <Compiling {...view.compiling} />}
+      {backend?.backend === 'webgpu' && backend.refused !== undefined && (
+        <Notice tone="warn" icon="late">
+          <p data-testid="refused">{words.refused(backend.refused)}</p>
         </Notice>
       )}
       <div class="work-mine">

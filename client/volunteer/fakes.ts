@@ -50,6 +50,7 @@ export const fakeView = (changes: Partial<SwarmView> = {}): SwarmView => ({
     bytesUp: 0,
     bytesDown: 0,
   },
+  compiling: null,
   upload: null,
   receipts: [],
   log: [],

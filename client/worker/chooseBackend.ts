@@ -10,6 +10,7 @@ import type { BackendChoice } from '../swarm/view.ts'
 import { type Adapter, type Adapters, findAdapters } from './adapters.ts'
 import { budgetOf, type DeviceMemory, type Fit, fitsOf, leastBytes } from './fit.ts'
 import { type BackendSpeed, measureBackend } from './measureBackend.ts'
+import type { EngineNews } from './openEngine.ts'
 import { safeStorage } from './tuning.ts'
 
 export interface ChooseOptions {
@@ -18,6 +19,8 @@ export interface ChooseOptions {
   /** Told before each measurement. */
   readonly onTesting?: (backend: Backend) => void
   readonly signal?: AbortSignal
+  /** Told while one is measured. */
+  readonly news?: EngineNews
 }
 
 /** What the choice needs of the browser; tests put their own in. */
@@ -29,6 +32,7 @@ export interface ChoiceWorld {
     config: ModelConfig,
     fits: readonly Fit[],
     signal?: AbortSignal,
+    news?: EngineNews,
   ): Promise<BackendSpeed>
   readonly memory: DeviceMemory
   readonly userAgent: string
@@ -71,7 +75,7 @@ async function consider(
   backend: Backend,
   adapters: Adapters,
   config: ModelConfig,
-  { batchSize, onTesting, signal }: ChooseOptions,
+  { batchSize, onTesting, signal, news }: ChooseOptions,
   world: ChoiceWorld,
 ): Promise<Measurement> {
   const adapter = adapters[backend]
@@ -93,7 +97,7 @@ async function consider(
   }
   onTesting?.(backend)
   try {
-    const measured = await world.measure(backend, config, fits, signal)
+    const measured = await world.measure(backend, config, fits, signal, news)
     return { backend, ...measured, note: `on ${adapter.text}` }
   } catch (error) {
     signal?.throwIfAborted()

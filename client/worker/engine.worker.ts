@@ -5,6 +5,7 @@
  */
 import { expose, type ProxyMarked, type Remote, releaseProxy, transfer } from 'comlink'
 import { carriedOver } from '../../shared/diloco/overlap.ts'
+import type { CompileProgress } from '../../shared/engine/compiled/executor.ts'
 import type {
   Backend,
   Engine,
@@ -18,7 +19,7 @@ import type { ContributionRequest } from '../../shared/engine/exchange.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import { type ParameterRange, scatter } from '../../shared/model/layout.ts'
 import './engineErrors.ts'
-import { openEngine } from './openEngine.ts'
+import { type EngineNews, openEngine } from './openEngine.ts'
 
 let loaded: Engine | null = null
 type Values = Float32Array<ArrayBuffer>
@@ -31,14 +32,21 @@ function engine(): Engine {
 }
 
 const service = {
-  /** Once, before anything else. Takes what an earlier engine has measured, and answers a new measurement. */
-  async load(backend: Backend, config: ModelConfig, tuned: string | null): Promise<string | null> {
-    let measured: string | null = null
+  /**
+   * Once, before anything else. Takes what an earlier engine has measured, and answers a new measurement. `news` is told
+   * of shaders for as long as the Worker lives.
+   */
+  async load(backend: Backend, config: ModelConfig, tuned: string | null, news: RemoteNews): Promise<Loaded> {
+    const answer: Loaded = { tuned: null, refused: null }
     const onTuned = (text: string) => {
-      measured = text
+      answer.tuned = text
     }
-    loaded = await openEngine(backend, config, { tuned, onTuned })
-    return measured
+    const refused = (why: string) => {
+      answer.refused = why
+    }
+    const compiling = (progress: CompileProgress) => void news.compiling(progress)
+    loaded = await openEngine(backend, config, { tuned, onTuned }, { refused, compiling })
+    return answer
   },
   setParameters(values: Values, fragment?: readonly ParameterRange[]) {
     engine().setParameters(values, fragment)
@@ -118,6 +126,15 @@ const service = {
   generate: (prompt: readonly number[], options: GenerateOptions) => engine().generate(prompt, options),
   dispose: () => engine().dispose(),
 }
+
+interface Loaded {
+  /** A new measurement, to be kept. */
+  tuned: string | null
+  /** Why the compiled step is not used, though the backend is WebGPU. */
+  refused: string | null
+}
+
+type RemoteNews = Remote<Required<Pick<EngineNews, 'compiling'>> & ProxyMarked>
 
 /** What the page hears of a job. */
 export interface JobListener {

@@ -4,6 +4,7 @@
  * itself. Which backend to start is chooseBackend.ts's question.
  */
 import { proxy, type Remote, wrap } from 'comlink'
+import type { CompileProgress } from '../../shared/engine/compiled/executor.ts'
 import {
   type Backend,
   type Engine,
@@ -16,6 +17,7 @@ import type { ContributionRequest as FromBase } from '../../shared/engine/exchan
 import type { ModelConfig } from '../../shared/model/config.ts'
 import type { ParameterRange } from '../../shared/model/layout.ts'
 import type { EngineService, JobListener } from './engine.worker.ts'
+import type { EngineNews } from './openEngine.ts'
 import './engineErrors.ts'
 import { keepTuning, recallTuning } from './tuning.ts'
 
@@ -65,6 +67,7 @@ export async function startEngine(
   config: ModelConfig,
   signal?: AbortSignal,
   makeWorker: MakeWorker = makeEngineWorker,
+  news: EngineNews = {},
 ): Promise<RemoteEngine> {
   signal?.throwIfAborted()
   const worker = makeWorker()
@@ -73,8 +76,11 @@ export async function startEngine(
   signal?.addEventListener('abort', abort, { once: true })
   const service = wrap<EngineService>(worker)
   try {
-    const measured = await life.during(service.load(backend, config, recallTuning()))
-    if (measured !== null) keepTuning(measured)
+    const compiling = (progress: CompileProgress) => news.compiling?.(progress)
+    const heard = proxy({ compiling })
+    const { tuned, refused } = await life.during(service.load(backend, config, recallTuning(), heard))
+    if (tuned !== null) keepTuning(tuned)
+    if (refused !== null) news.refused?.(refused)
   } catch (error) {
     abort()
     signal?.throwIfAborted()

@@ -32,6 +32,18 @@ test('the moments are not in the WebAssembly memory: eight bytes for each of 172
   expect(beside).toBe(1_379_840)
 })
 
+test('on WebGPU the compiled step is predicted, which takes less than TensorFlow.js', () => {
+  const peak = (backend: 'webgpu' | 'wasm', preset: 'nano' | '35m') =>
+    fitsOf(PRESETS[preset], 8, backend, { gib: 64 }).at(-1)?.peakBytes ?? Number.NaN
+  const tfjs = (preset: 'nano' | '35m') =>
+    predictPeakBytes(PRESETS[preset], { backend: 'webgpu', microBatch: 8, accumulates: false })
+  expect(peak('webgpu', 'nano')).toBeLessThan(0.7 * tfjs('nano'))
+  expect(peak('webgpu', '35m')).toBeLessThan(tfjs('35m'))
+  // Parameters, gradients and both moments alone are 16 bytes each, and what contributions keep another four.
+  expect(peak('webgpu', '35m')).toBeGreaterThan(20 * 35_660_000)
+  expect(peak('wasm', 'nano')).not.toBe(peak('webgpu', 'nano'))
+})
+
 test('divisors', () => {
   expect(divisors(12)).toEqual([1, 2, 3, 4, 6, 12])
   expect(divisors(7)).toEqual([1, 7])

@@ -2,6 +2,7 @@
  * What fits this device's memory: which micro-batches, and why not. Browsers say little about memory, so the budget
  * is cautious; a device that fails all the same is survived by steadyEngine.ts.
  */
+import { compiledPeakBytes } from '../../shared/engine/compiled/predict.ts'
 import type { Backend } from '../../shared/engine/engine.ts'
 import { momentBytes, predictPeakBytes } from '../../shared/engine/tfjs/peakBytes.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
@@ -53,8 +54,11 @@ export function fitsOf(
 export const leastBytes = (config: ModelConfig, batchSize: number, backend: Backend) =>
   peakOf(config, batchSize, backend, 1)
 
+/** On WebGPU that of the compiled step; TensorFlow.js's where no plan of it can run. */
 function peakOf(config: ModelConfig, batchSize: number, backend: Backend, microBatch: number): number {
-  return predictPeakBytes(config, { backend, microBatch, accumulates: microBatch < batchSize })
+  const shape = { microBatch, accumulates: microBatch < batchSize }
+  const compiled = backend === 'webgpu' ? compiledPeakBytes(config, shape) : null
+  return compiled ?? predictPeakBytes(config, { backend, ...shape })
 }
 
 export function divisors(n: number): number[] {

@@ -16,5 +16,5 @@ const makeWorker: MakeWorker = () =>
   new Worker(new URL('./forcedLoss.worker.ts', import.meta.url), { type: 'module' })
 
 /** startEngine, in a Worker that `force` reaches. */
-export const startLosable: typeof startEngine = (backend, config, signal) =>
-  startEngine(backend, config, signal, makeWorker)
+export const startLosable: typeof startEngine = (backend, config, signal, _makeWorker, news) =>
+  startEngine(backend, config, signal, makeWorker, news)

@@ -9,6 +9,7 @@ import type { ModelConfig } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { type RemoteEngine, startEngine } from './engineClient.ts'
 import type { Fit } from './fit.ts'
+import type { EngineNews } from './openEngine.ts'
 
 /** For all micro-batches together, the first step of each not counted. */
 const MEASURE_MS = 1_000
@@ -34,11 +35,12 @@ export async function measureBackend(
   config: ModelConfig,
   fits: readonly Fit[],
   signal?: AbortSignal,
+  news?: EngineNews,
 ): Promise<BackendSpeed> {
   const limit = AbortSignal.timeout(LIMIT_MS)
   const either = signal ? AbortSignal.any([limit, signal]) : limit
   try {
-    const engine = await startEngine(backend, config, either)
+    const engine = await startEngine(backend, config, either, undefined, news)
     try {
       await engine.setParameters(someParameters(config))
       return await fastestOf(engine, fits)

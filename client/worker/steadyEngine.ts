@@ -4,6 +4,7 @@
  * is not: it does not choose backends (chooseBackend.ts does), survives no other error than `engine/device-lost`, and
  * does not notice an engine that hangs in silence. One Worker's death is engineClient.ts's business; rules: RULES.md.
  */
+import type { CompileProgress } from '../../shared/engine/compiled/executor.ts'
 import {
   type Backend,
   EngineError,
@@ -30,6 +31,8 @@ export type SteadyEvent =
   /** `step`: inner steps of the job under way that need not be taken again; null when no job is under way. */
   | { kind: 'restarted'; backend: Backend; step: number | null }
   | { kind: 'fell-back'; from: Backend; to: Backend; reason: string }
+  /** The compiled step is not used on WebGPU, TensorFlow.js is. */
+  | { kind: 'refused'; reason: string }
 
 /** A backend and how many sequences it computes at once, of jobs whose batch that divides. */
 export interface Candidate {
@@ -42,6 +45,8 @@ export interface SteadyOptions {
   readonly candidates: readonly Candidate[]
   readonly config: ModelConfig
   readonly onEvent?: (event: SteadyEvent) => void
+  /** Hears of shaders compiled, of those that the coming work needs. */
+  readonly onCompiling?: (progress: CompileProgress) => void
   /** Ends the engine, as `terminate` does. */
   readonly signal?: AbortSignal
   /** Tests put their own in. */
@@ -82,6 +87,7 @@ export class SteadyEngine implements RemoteEngine {
   #tellEnded: (reason: EngineError) => void = () => undefined
   readonly #candidates: readonly Candidate[]
   readonly #onEvent: (event: SteadyEvent) => void
+  readonly #onCompiling: (progress: CompileProgress) => void
   readonly #start: typeof startEngine
   readonly #wait: typeof wait
   readonly #life = new AbortController()
@@ -97,10 +103,11 @@ export class SteadyEngine implements RemoteEngine {
   #paused = false
   #job: JobUnderWay | null = null
 
-  constructor({ candidates, config, onEvent, signal, ...world }: SteadyOptions) {
+  constructor({ candidates, config, onEvent, onCompiling, signal, ...world }: SteadyOptions) {
     this.config = config
     this.#candidates = candidates
     this.#onEvent = onEvent ?? (() => undefined)
+    this.#onCompiling = onCompiling ?? (() => undefined)
     this.#start = world.start ?? startEngine
     this.#wait = world.wait ?? wait
     this.#kept = new Keepsake(config)
@@ -341,7 +348,10 @@ export class SteadyEngine implements RemoteEngine {
 
   /** A new engine that holds what is kept here. */
   async #open(): Promise<RemoteEngine> {
-    const engine = await this.#start(this.backend, this.config, this.#life.signal)
+    const engine = await this.#start(this.backend, this.config, this.#life.signal, undefined, {
+      compiling: this.#onCompiling,
+      refused: (reason) => this.#onEvent({ kind: 'refused', reason }),
+    })
     this.#current = engine
     try {
       await this.#kept.restore(engine)

@@ -115,7 +115,7 @@ function refuser(tolerance: number) {
     if (error < tolerance) return
     throw new EngineError(
       'engine/backend-missing',
-      `This GPU computes ${what} wrongly (off by ${error.toExponential(1)} in the self-test): it is not used. Another backend can be.`,
+      `This GPU computes ${what} wrongly (off by ${error.toExponential(1)} in the self-test): the fast engine is not used on it.`,
     )
   }
 }
