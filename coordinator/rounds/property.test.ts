@@ -18,7 +18,7 @@ import { Tab, type Upload, VALUES } from './property/tab.ts'
 import { Vectors } from './property/vectors.ts'
 import { freshMachine, type Machine } from './state.ts'
 
-const SEEDS = 40
+const SEEDS = 24
 const EVENTS = 700
 const VOLUNTEERS = 5
 /** Laps of everybody's best behaviour within which a round closes: one deadline may have to be put off first. */
