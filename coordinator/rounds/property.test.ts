@@ -50,6 +50,8 @@ function firstMachine(chance: Chance, vectors: Vectors): Machine {
       checkpoints: { last: 100, every: 1, best: 0 },
       overlap: chance.of(0.6),
       strict: chance.of(0.2),
+      groupSize: 1,
+      auditRate: 0,
       evaluation: 'auto',
     },
     sequenceLength: 8,
