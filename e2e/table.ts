@@ -120,6 +120,8 @@ export interface RunForm {
   strict?: boolean
   overlap?: boolean
   evaluation?: string
+  groupSize?: number
+  auditRate?: number
 }
 
 /** A person at a computer of their own: one context, one page, the button pressed. */
@@ -130,6 +132,18 @@ export async function contribute(browser: Browser, url: string): Promise<Page> {
   await page.getByRole('button', { name: 'Start contributing' }).click()
   return page
 }
+
+/** As `contribute`, by somebody who agrees to meet others. */
+export async function contributeTogether(browser: Browser, url: string): Promise<Page> {
+  const context = await browser.newContext()
+  const page = await context.newPage()
+  await page.goto(url)
+  await page.getByLabel('Exchange updates directly').check()
+  await page.getByRole('button', { name: 'Start contributing' }).click()
+  return page
+}
+
+export const wayOf = (page: Page) => page.getByTestId('way')
 
 export const stateOf = (page: Page) => page.locator('[data-state]').first()
 
@@ -149,6 +163,8 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     ['Rounds', form.rounds],
     ['Deadline (seconds)', form.deadlineSeconds ?? 120],
     ['Fragments (P)', form.fragments ?? 1],
+    ['Group size', form.groupSize ?? 1],
+    ['Looked at by chance', form.auditRate ?? 0],
   ]
   for (const [label, value] of fields)
     await page.getByRole('textbox', { name: label, exact: true }).fill(String(value))

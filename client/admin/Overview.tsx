@@ -147,6 +147,14 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
         {compact(speed.tokensPerSecond)}
       </NumberCard>
       <TrafficCards run={run} />
+      {run.config.groupSize > 1 && (
+        <NumberCard
+          label={words.groups}
+          note={words.groupsNote(integer(view.mesh.contributions), integer(view.mesh.failed))}
+        >
+          {integer(view.mesh.linked)}
+        </NumberCard>
+      )}
     </dl>
   )
 }

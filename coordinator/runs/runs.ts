@@ -5,7 +5,7 @@
 import { sequencesInEpoch } from '../../shared/corpus/epoch.ts'
 import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
-import type { AdminView, RunAction } from '../../shared/protocol/admin.ts'
+import type { AdminView, MeshView, RunAction, VolunteerRow } from '../../shared/protocol/admin.ts'
 import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { TaskResult } from '../../shared/protocol/evaluation.ts'
@@ -50,6 +50,12 @@ export interface RunParts {
   readonly observer: RunsObserver
 }
 
+export interface ShownMesh {
+  view(): MeshView
+  groupOf(volunteer: string): { readonly members: readonly string[]; readonly linked: boolean } | null
+}
+
+const NO_MESH: MeshView = { groups: 0, linked: 0, means: 0, failed: 0, contributions: 0 }
 const LISTED = 200
 
 export class Runs {
@@ -74,6 +80,7 @@ export class Runs {
    * loses what was sent since the last commit.
    */
   #bytesDown = 0
+  #mesh: ShownMesh | null = null
 
   constructor(parts: RunParts) {
     this.#parts = parts
@@ -143,6 +150,11 @@ export class Runs {
   countBytesDown(bytes: number): void {
     this.#bytesDown += bytes
     this.observer.sent(bytes)
+  }
+
+  /** Who knows of groups. */
+  showMesh(mesh: ShownMesh): void {
+    this.#mesh = mesh
   }
 
   // What the operator does.
@@ -246,11 +258,14 @@ export class Runs {
     const { store } = this.#parts
     const records = await store.volunteers(LISTED)
     const credit = await store.credit(records.map((record) => record.id))
-    const rows = records.map((r) => volunteerRow(r, this.roster.get(r.id), credit.get(r.id), this.machine))
+    const rows = records.map((r) =>
+      volunteerRow(r, this.roster.get(r.id), credit.get(r.id), this.machine, this.#groupOf(r.id)),
+    )
     const contributions = this.#record ? await store.contributions(this.#record.id, LISTED) : []
     return {
       run: this.view(),
       volunteers: rows.sort((a, b) => Number(b.connected) - Number(a.connected)),
+      mesh: this.#mesh?.view() ?? NO_MESH,
       rounds: this.#rounds.slice(-LISTED).reverse(),
       contributions: contributions.map(contributionRow),
       checkpoints: await this.checkpoints.list(),
@@ -259,6 +274,11 @@ export class Runs {
       imports: (await store.imports()).map(importRow),
       problems: this.problems.list(),
     }
+  }
+
+  #groupOf(volunteer: string): VolunteerRow['group'] {
+    const group = this.#mesh?.groupOf(volunteer)
+    return group ? { size: group.members.length, linked: group.linked } : null
   }
 
   // How a run comes to be.
