@@ -48,6 +48,8 @@ export const LIMITS = {
     nats: 1e9,
     tokens: 1e6,
   },
+  /** What an imported zero-shot task may have at most: bytes of a file unpacked, examples, choices, characters of a field. */
+  tasks: { bytes: 256 * 1024 * 1024, examples: 200_000, choices: 16, characters: 20_000 },
   /** Checkpoints that the panel lists. */
   checkpointsListed: 200,
   /** Uploaded weights that are kept; a new one drops the oldest. */
