@@ -16,6 +16,7 @@ import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from '
 import { isOlderMachine, OLDER_RUN, withChoices } from './olderRuns.ts'
 import { type Database, migrations } from './schema.ts'
 import { startingPointSchema } from './startingPoint.ts'
+import { taskData } from './taskData.ts'
 
 export async function openSqliteStore(file: string): Promise<MetadataStore> {
   try {
@@ -45,6 +46,7 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...history(db),
     ...evaluations(db),
     ...checkpoints(db),
+    ...taskData(db),
     async commit(commit) {
       await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it
       await db.transaction().execute((transaction) => write(transaction, commit))
