@@ -23,7 +23,7 @@ const GROUPS: [title: string, fields: TextField[]][] = [
   [words.round, ['innerSteps', 'batchSize', 'replicas', 'quorum', 'deadlineSeconds', 'rounds', 'strict']],
   [words.traffic, ['codec', 'downlink', 'errorFeedback', 'fragments', 'overlap']],
   [words.optimiser, ['innerLearningRate', 'outerLearningRate', 'outerMomentum', 'seed']],
-  [words.measuring, ['evaluation']],
+  [words.measuring, ['evaluation', 'tasksEvery', 'taskExamples', 'taskNames']],
   [words.checkpoints, ['keepLast', 'keepEvery', 'keepBest']],
 ]
 
@@ -38,7 +38,7 @@ const CHOICES: Partial<Record<TextField, readonly string[]>> = {
 }
 
 /** Fields that hold words; every other one brings up a keyboard with digits. */
-const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate']
+const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate', 'taskNames']
 
 export function CreateRun({ starts, now }: { starts: Starts; now: number }) {
   const [form, setForm] = useState<RunForm>(formOf('nano'))

@@ -4,6 +4,7 @@
  */
 import { setImmediate as breathe } from 'node:timers/promises'
 import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
+import type { Engine } from '../../shared/engine/engine.ts'
 import { type EncodedRequest, encodeRequest } from '../../shared/evaluate/encode.ts'
 import { logLikelihoods, windowFor } from '../../shared/evaluate/likelihoods.ts'
 import { added, NO_TALLY, type Tally, tallyOf } from '../../shared/evaluate/score.ts'
@@ -11,8 +12,8 @@ import { type Example, requestsOf } from '../../shared/evaluate/tasks.ts'
 import { tokenizerFromJSON } from '../../shared/tokenizer/json.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
 import { examplesFromBytes } from '../tasks/tasks.ts'
+import { type Beat, TOKENS_A_BEAT } from './beat.ts'
 import { engineWith, type Model } from './models.ts'
-import type { Beat } from './work.ts'
 
 export interface TaskJob extends Model {
   /** Of the corpus, for its tokenizer. */
@@ -59,17 +60,46 @@ export async function taskPiece(job: TaskJob & { blobs: string }, beat: Beat): P
     job.blobs,
   )
   beat()
-  let [tally, tokens, done] = [NO_TALLY, 0, job.from]
-  for (const { example, requests } of all.slice(job.from)) {
-    const cost = requests.length * window
-    if (windowFor(requests, limits) !== window || (tokens > 0 && tokens + cost > TOKENS_A_PIECE)) break
-    tally = added(tally, tallyOf(example, [...(await logLikelihoods(engine, requests))]))
-    tokens += cost
-    done += 1
+  const piece = pieceOf(all.slice(job.from), window, limits)
+  const atOnce = Math.max(1, Math.floor(TOKENS_A_BEAT / (first.requests.length * window)))
+  let tally = NO_TALLY
+  for (let i = 0; i < piece.length; i += atOnce) {
+    tally = added(tally, await tallyAll(engine, piece.slice(i, i + atOnce)))
     await breathe()
     beat()
   }
-  return { tally, done, of: all.length }
+  return { tally, done: job.from + piece.length, of: all.length }
+}
+
+/** As many as a piece may have of those that need this window, one at least. */
+function pieceOf(
+  rest: readonly Encoded[],
+  window: number,
+  limits: { shortest: number; longest: number },
+): Encoded[] {
+  const piece: Encoded[] = []
+  let tokens = 0
+  for (const one of rest) {
+    tokens += one.requests.length * window
+    const fits = tokens <= TOKENS_A_PIECE && windowFor(one.requests, limits) === window
+    if (piece.length > 0 && !fits) break
+    piece.push(one)
+  }
+  return piece
+}
+
+async function tallyAll(engine: Engine, some: readonly Encoded[]): Promise<Tally> {
+  const nats = await logLikelihoods(
+    engine,
+    some.flatMap(({ requests }) => requests),
+  )
+  let at = 0
+  return some
+    .map(({ example, requests }) => {
+      at += requests.length
+      return tallyOf(example, [...nats.subarray(at - requests.length, at)])
+    })
+    .reduce(added, NO_TALLY)
 }
 
 /** The examples as sequences, shortest first; of the last task again. */

@@ -9,6 +9,7 @@ import { decodeShard } from '../../shared/corpus/shard.ts'
 import type { Engine } from '../../shared/engine/engine.ts'
 import { tokenizerFromJSON } from '../../shared/tokenizer/json.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
+import { type Beat, TOKENS_A_BEAT } from './beat.ts'
 import { HELD_OUT_TOKENS, type HeldOutSet, makeHeldOut } from './heldOut.ts'
 import { engineWith, type Model } from './models.ts'
 import { type TaskJob, type TaskPiece, taskPiece } from './taskWork.ts'
@@ -39,12 +40,7 @@ export interface Work {
 export type Kind = keyof Work
 export type Job = { [K in Kind]: { readonly kind: K; readonly blobs: string } & Work[K]['job'] }[Kind]
 
-/** Says that the job gets on, at least once in so many tokens. */
-export type Beat = () => void
-
 const SAMPLE = { temperature: 0.8, topK: 40 }
-/** Tokens between two beats, at least one sequence. */
-export const TOKENS_A_BEAT = 512
 
 /** Ids of a sample; each costs a sequence's pass, and together they cost no more than twice what the loss does. */
 export const sampleTokens = (sequenceLength: number): number =>

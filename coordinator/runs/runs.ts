@@ -4,6 +4,7 @@
  */
 import { sequencesInEpoch } from '../../shared/corpus/epoch.ts'
 import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
+import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import type { AdminView, RunAction } from '../../shared/protocol/admin.ts'
 import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
@@ -12,6 +13,7 @@ import type { TaskResult } from '../../shared/protocol/evaluation.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
+import type { MeasureTasks } from '../../shared/protocol/tasks.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import { Checkpoints } from '../checkpoints/checkpoints.ts'
@@ -20,13 +22,15 @@ import { firstBases, modelOf } from '../checkpoints/start.ts'
 import { prepareCorpus } from '../corpus/prepare.ts'
 import { Evaluations } from '../evaluate/evaluations.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
+import { TaskEvaluations } from '../evaluate/taskEvaluations.ts'
 import { VolunteerEvaluator } from '../evaluate/volunteers.ts'
 import { type Clock, RoundDriver } from '../rounds/driver.ts'
 import { type ClosedRound, type Effect, mayRollBack } from '../rounds/machine.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
-import type { MetadataStore, RunRecord } from '../store/metadata.ts'
+import type { MetadataStore, RunRecord, TaskRecord } from '../store/metadata.ts'
+import { imported, taskRow } from '../tasks/tasks.ts'
 import { commitOf } from './commit.ts'
 import { contributionBytes } from './contribution.ts'
 import type { RunsObserver } from './observer.ts'
@@ -44,6 +48,8 @@ export interface RunParts {
   readonly vaultDirectory: string
   readonly aggregator: Aggregator
   readonly evaluator: Evaluator
+  /** Of the examples of zero-shot tasks. */
+  readonly taskDirectory: string
   readonly clock: Clock
   /** Whether a contribution of this hash is on its way in. */
   readonly comes: (hash: string) => boolean
@@ -58,6 +64,7 @@ export class Runs {
   /** Slices of evaluations that volunteers measure. */
   readonly slices: VolunteerEvaluator
   readonly #evaluations: Evaluations
+  readonly #taskEvaluations: TaskEvaluations
   readonly checkpoints: Checkpoints
   readonly imports: Imports
   readonly #parts: RunParts
@@ -86,6 +93,10 @@ export class Runs {
       problem: (code, message) => this.problems.report(code, message),
     })
     this.#evaluations = new Evaluations({ store, evaluator, volunteers: this.slices, now: () => clock.now() })
+    this.#taskEvaluations = new TaskEvaluations({
+      ...{ store, evaluator, folder: parts.taskDirectory, now: () => clock.now() },
+      changed: () => this.#changed(),
+    })
     this.checkpoints = new Checkpoints({ ...parts, machine: () => this.machine })
     this.imports = new Imports({ ...parts, checkpoints: this.checkpoints, changed: () => this.#changed() })
   }
@@ -182,6 +193,24 @@ export class Runs {
     this.#inBackground(this.#evaluateMissing().then(() => this.checkpoints.prune()))
   }
 
+  /**
+   * Begins to measure the newest weights on zero-shot tasks, and tells which.
+   * @throws PotluckError `no-run`, `bad-task` when none is imported
+   */
+  async measureTasks(
+    run: string,
+    { names, examples }: MeasureTasks,
+  ): Promise<{ round: number; tasks: TaskName[] }> {
+    const { machine } = this
+    if (machine?.run !== run) throw new PotluckError('no-run', 'That run is not the one under way.', 409)
+    const round = this.#rounds.at(-1)?.round ?? 0
+    const rules = machine.config.tasks
+    const chosen = { names: names ?? rules.names, examples: examples ?? rules.examples }
+    const tasks = await imported(this.#parts.store, chosen.names)
+    this.#inBackground(this.#evaluateTasks(round, weightsOf(machine), tasks, chosen.examples))
+    return { round, tasks: tasks.map(({ name }) => name) }
+  }
+
   async act(action: RunAction): Promise<void> {
     const driver = this.#driver
     const status = this.view()?.status
@@ -257,6 +286,8 @@ export class Runs {
       rollbacks: this.#record ? await store.rollbacks(this.#record.id) : [],
       discarded: this.#record ? await store.discardedRounds(this.#record.id, LISTED) : [],
       imports: (await store.imports()).map(importRow),
+      tasks: (await store.tasks()).map(taskRow),
+      measuring: this.#taskEvaluations.progress,
       problems: this.problems.list(),
     }
   }
@@ -327,7 +358,16 @@ export class Runs {
 
   async #afterRound({ round }: ClosedRound): Promise<void> {
     if (this.machine === null) return
-    await this.#evaluate(round, weightsOf(this.machine))
+    const weights = weightsOf(this.machine)
+    const { every, names, examples } = this.machine.config.tasks
+    if (every > 0 && round % every === 0)
+      this.#inBackground(
+        imported(this.#parts.store, names).then(
+          (tasks) => this.#evaluateTasks(round, weights, tasks, examples),
+          (error: unknown) => this.problems.report('bad-task', `Round ${round}: ${String(error)}`),
+        ),
+      )
+    await this.#evaluate(round, weights)
     await this.checkpoints.prune()
   }
 
@@ -351,13 +391,9 @@ export class Runs {
     const record = this.#record
     if (record === null || weights === null) return
     const release = this.checkpoints.hold(record.id, weights)
-    const era = this.machine?.era // a round of another era has other weights
     try {
       const model = modelOf(record.config)
-      const isCurrent = () =>
-        this.#record?.id === record.id &&
-        !this.#stop.signal.aborted &&
-        (round === 0 || this.machine?.era === era)
+      const isCurrent = this.#stays(record.id, round)
       const seconds = await this.#evaluations.heldOut({ record, model, round, weights, isCurrent })
       if (seconds === null || !isCurrent()) return
       this.observer.evaluated(seconds)
@@ -367,6 +403,36 @@ export class Runs {
       if (this.#stop.signal.aborted) return
       this.observer.evaluationFailed()
       this.problems.report('evaluation-failed', `Round ${round}: ${String(error)}`)
+    } finally {
+      release()
+    }
+  }
+
+  /** Whether the weights after `round` are still that as they are now, and the run the one under way. */
+  #stays(run: string, round: number): () => boolean {
+    const era = this.machine?.era // a round of another era has other weights
+    return () =>
+      this.#record?.id === run && !this.#stop.signal.aborted && (round === 0 || this.machine?.era === era)
+  }
+
+  async #evaluateTasks(
+    round: number,
+    weights: string[],
+    tasks: TaskRecord[],
+    examples: number,
+  ): Promise<void> {
+    const record = this.#record
+    if (record === null) return
+    const release = this.checkpoints.hold(record.id, weights)
+    try {
+      const at = { round, weights, isCurrent: this.#stays(record.id, round) }
+      const order = { record, model: modelOf(record.config), tasks, examples, ...at }
+      if (!(await this.#taskEvaluations.measure(order))) return
+      await this.#reload(record.id)
+      this.#changed()
+    } catch (error) {
+      if (this.#stop.signal.aborted) return
+      this.problems.report('evaluation-failed', `Zero-shot tasks after round ${round}: ${String(error)}`)
     } finally {
       release()
     }

@@ -26,8 +26,8 @@ async function readFile(name: string, most: number): Promise<Uint8Array> {
     throw new PotluckError('not-found', `${name} cannot be read: ${error.message}.`, 404)
   })
   try {
-    const { size } = await file.stat()
-    if (size > most) throw tooLarge(name, most)
+    const stat = await file.stat()
+    if (stat.isFile() && stat.size > most) throw tooLarge(name, most)
     return await file.readFile()
   } catch (error) {
     if (error instanceof PotluckError) throw error

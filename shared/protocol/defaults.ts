@@ -1,6 +1,7 @@
 /** What the operator's form starts with, per preset. */
 import type { PresetName } from '../model/config.ts'
 import type { RunConfig } from './run.ts'
+import { USUAL_TASKS } from './tasks.ts'
 
 const COMMON = {
   outerLearningRate: 'auto',
@@ -13,6 +14,7 @@ const COMMON = {
   overlap: true,
   strict: false,
   evaluation: 'auto',
+  tasks: USUAL_TASKS,
 } as const
 
 const KEPT = { last: 3, best: 1 }

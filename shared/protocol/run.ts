@@ -8,6 +8,7 @@ import { PRESET_NAMES, PRESETS } from '../model/config.ts'
 import { checkpointRulesSchema, USUAL_CHECKPOINTS } from './checkpoints.ts'
 import { EVALUATION_WAYS, openEvaluationSchema, taskResultSchema } from './evaluation.ts'
 import { hashSchema, idSchema } from './names.ts'
+import { taskRulesSchema, USUAL_TASKS } from './tasks.ts'
 
 const count = z.number().int().nonnegative()
 
@@ -55,6 +56,7 @@ export const runConfigSchema = z
     seed: z.string().max(40),
     evaluation: z.enum(EVALUATION_WAYS).default('auto'),
     checkpoints: checkpointRulesSchema.default(USUAL_CHECKPOINTS),
+    tasks: taskRulesSchema.default(USUAL_TASKS),
   })
   .refine((config) => config.quorum <= config.replicas, {
     path: ['quorum'],
