@@ -13,7 +13,7 @@ import type { TaskResult } from '../../shared/protocol/evaluation.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
-import type { MeasureTasks } from '../../shared/protocol/tasks.ts'
+import type { MeasureTasks, TaskRules } from '../../shared/protocol/tasks.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import { Checkpoints } from '../checkpoints/checkpoints.ts'
@@ -359,14 +359,7 @@ export class Runs {
   async #afterRound({ round }: ClosedRound): Promise<void> {
     if (this.machine === null) return
     const weights = weightsOf(this.machine)
-    const { every, names, examples } = this.machine.config.tasks
-    if (every > 0 && round % every === 0)
-      this.#inBackground(
-        imported(this.#parts.store, names).then(
-          (tasks) => this.#evaluateTasks(round, weights, tasks, examples),
-          (error: unknown) => this.problems.report('bad-task', `Round ${round}: ${String(error)}`),
-        ),
-      )
+    this.#inBackground(this.#tasksAfter(round, weights, this.machine.config.tasks))
     await this.#evaluate(round, weights)
     await this.checkpoints.prune()
   }
@@ -382,6 +375,8 @@ export class Runs {
     const missing = kept
       .filter(({ round, valLoss }) => valLoss === null && round > 0 && round !== last?.round)
       .map(({ round, fragments }) => [round, fragments.map(({ weights }) => weights)] as const)
+    if (last && this.machine && !this.#tasks.some(({ round }) => round === last.round))
+      this.#inBackground(this.#tasksAfter(last.round, weightsOf(this.machine), record.config.tasks))
     const initial = record.initialValLoss === null ? [[0, record.initialWeights] as const] : []
     const all = [...missing.slice(-LIMITS.evaluation.waiting + 2), ...newest, ...initial]
     await Promise.all(all.map(([round, weights]) => this.#evaluate(round, weights)))
@@ -413,6 +408,20 @@ export class Runs {
     const era = this.machine?.era // a round of another era has other weights
     return () =>
       this.#record?.id === run && !this.#stop.signal.aborted && (round === 0 || this.machine?.era === era)
+  }
+
+  /** What the config asks for after this round. */
+  async #tasksAfter(round: number, weights: string[], { every, names, examples }: TaskRules): Promise<void> {
+    if (every === 0 || round % every > 0) return
+    const release = this.#record ? this.checkpoints.hold(this.#record.id, weights) : () => undefined
+    try {
+      const tasks = await imported(this.#parts.store, names)
+      await this.#evaluateTasks(round, weights, tasks, examples)
+    } catch (error) {
+      this.problems.report('bad-task', `Round ${round}: ${String(error)}`)
+    } finally {
+      release()
+    }
   }
 
   async #evaluateTasks(
