@@ -33,7 +33,7 @@ export function Tasks({ run, tasks, measuring, now }: TasksProps) {
         {tasks.length === 0 ? (
           <p class="muted">{words.none}</p>
         ) : (
-          <ul>
+          <ul class="task-data">
             {tasks.map(({ name, examples, source, at }) => (
               <li key={name}>
                 {words.imported({ name, examples: integer(examples), source, time: moment(at, now) })}

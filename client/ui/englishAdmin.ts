@@ -269,7 +269,7 @@ const start = {
 }
 
 const tasks = {
-  title: 'Zero-shot tasks',
+  title: 'Measure zero-shot tasks',
   none: 'None is imported yet: npm run potluck -- tasks add piqa valid.jsonl valid-labels.lst',
   imported: (t: { name: string; examples: string; source: string; time: string }) =>
     `${t.name}: ${t.examples} examples, imported ${t.time} from ${t.source}`,

@@ -56,6 +56,8 @@ export interface Database {
     result: 'accepted' | 'rejected'
     reason: RejectionReason | null
     hash: string | null
+    /** Of the group's mean that stands for it in the vault; null when it came by itself. */
+    mean: string | null
     bytes: number
     steps: number
     tokens: number
@@ -331,6 +333,12 @@ const checkpoints: Migration = {
   },
 }
 
+const groups: Migration = {
+  async up(db: Kysely<unknown>) {
+    await addColumn(db, 'contributions', 'mean', 'text')
+  },
+}
+
 /** Rounds whose files may lie on disk when this migration runs: three of each fragment, of which there are 48 at most. */
 const ROUNDS_ON_DISK = 3 * 48
 const FILES_SO_FAR = [
@@ -359,4 +367,5 @@ export const migrations: Record<string, Migration> = {
   '006-evaluations': evaluations,
   '007-checkpoints': checkpoints,
   '009-tasks': tasks,
+  '010-groups': groups,
 }
