@@ -10,29 +10,27 @@ import type { AdminView, RunAction } from '../../shared/protocol/admin.ts'
 import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { TaskResult } from '../../shared/protocol/evaluation.ts'
-import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
-import type { MeasureTasks, TaskRules } from '../../shared/protocol/tasks.ts'
+import type { MeasureTasks } from '../../shared/protocol/tasks.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import { Checkpoints } from '../checkpoints/checkpoints.ts'
 import { Imports } from '../checkpoints/imports.ts'
 import { firstBases, modelOf } from '../checkpoints/start.ts'
 import { prepareCorpus } from '../corpus/prepare.ts'
-import { Evaluations } from '../evaluate/evaluations.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
-import { TaskEvaluations } from '../evaluate/taskEvaluations.ts'
-import { VolunteerEvaluator } from '../evaluate/volunteers.ts'
+import type { VolunteerEvaluator } from '../evaluate/volunteers.ts'
 import { type Clock, RoundDriver } from '../rounds/driver.ts'
 import { type ClosedRound, type Effect, mayRollBack } from '../rounds/machine.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
-import type { MetadataStore, RunRecord, TaskRecord } from '../store/metadata.ts'
-import { imported, taskRow } from '../tasks/tasks.ts'
+import type { MetadataStore, RunRecord } from '../store/metadata.ts'
+import { taskRow } from '../tasks/tasks.ts'
 import { commitOf } from './commit.ts'
 import { contributionBytes } from './contribution.ts'
+import { Measuring } from './measuring.ts'
 import type { RunsObserver } from './observer.ts'
 import { Problems } from './problems.ts'
 import { Roster } from './roster.ts'
@@ -61,10 +59,7 @@ const LISTED = 200
 export class Runs {
   readonly roster = new Roster()
   readonly problems: Problems
-  /** Slices of evaluations that volunteers measure. */
-  readonly slices: VolunteerEvaluator
-  readonly #evaluations: Evaluations
-  readonly #taskEvaluations: TaskEvaluations
+  readonly #measuring: Measuring
   readonly checkpoints: Checkpoints
   readonly imports: Imports
   readonly #parts: RunParts
@@ -85,19 +80,19 @@ export class Runs {
   constructor(parts: RunParts) {
     this.#parts = parts
     this.problems = new Problems(parts.clock, () => this.#changed())
-    const { store, evaluator, clock, observer } = parts
-    this.slices = new VolunteerEvaluator({
-      clock,
-      changed: () => this.#changed(),
-      answered: (result) => observer.sliceAnswered(result),
-      problem: (code, message) => this.problems.report(code, message),
-    })
-    this.#evaluations = new Evaluations({ store, evaluator, volunteers: this.slices, now: () => clock.now() })
-    this.#taskEvaluations = new TaskEvaluations({
-      ...{ store, evaluator, folder: parts.taskDirectory, now: () => clock.now() },
-      changed: () => this.#changed(),
-    })
     this.checkpoints = new Checkpoints({ ...parts, machine: () => this.machine })
+    this.#measuring = new Measuring({
+      ...{ ...parts, problems: this.problems, checkpoints: this.checkpoints },
+      present: () => ({
+        ...{ record: this.#record, machine: this.machine, rounds: this.#rounds, tasks: this.#tasks },
+        stopping: this.#stop.signal.aborted,
+      }),
+      measured: async (run) => {
+        await this.#reload(run)
+        this.#changed()
+      },
+      changed: () => this.#changed(),
+    })
     this.imports = new Imports({ ...parts, checkpoints: this.checkpoints, changed: () => this.#changed() })
   }
 
@@ -112,7 +107,7 @@ export class Runs {
       this.#drive(this.#record.machine)
       await this.#driver?.restart()
       this.slices.withdraw()
-      this.#inBackground(this.#evaluateMissing().then(() => this.checkpoints.prune()))
+      this.#inBackground(this.#measureMissing())
     }
   }
 
@@ -122,6 +117,11 @@ export class Runs {
     await this.#driver?.close()
     await this.#saveBytesDown().catch(() => undefined) // what the last commit saved stands
     this.#listeners.clear()
+  }
+
+  /** Slices of evaluations that volunteers measure. */
+  get slices(): VolunteerEvaluator {
+    return this.#measuring.slices
   }
 
   get driver(): RoundDriver | null {
@@ -190,25 +190,17 @@ export class Runs {
       driver.dispatch({ type: 'roll-back', to, now: this.#parts.clock.now() }),
     )
     this.slices.withdraw()
-    this.#inBackground(this.#evaluateMissing().then(() => this.checkpoints.prune()))
+    this.#inBackground(this.#measureMissing())
   }
 
   /**
    * Begins to measure the newest weights on zero-shot tasks, and tells which.
    * @throws PotluckError `no-run`, `bad-task` when none is imported
    */
-  async measureTasks(
-    run: string,
-    { names, examples }: MeasureTasks,
-  ): Promise<{ round: number; tasks: TaskName[] }> {
-    const { machine } = this
-    if (machine?.run !== run) throw new PotluckError('no-run', 'That run is not the one under way.', 409)
-    const round = this.#rounds.at(-1)?.round ?? 0
-    const rules = machine.config.tasks
-    const chosen = { names: names ?? rules.names, examples: examples ?? rules.examples }
-    const tasks = await imported(this.#parts.store, chosen.names)
-    this.#inBackground(this.#evaluateTasks(round, weightsOf(machine), tasks, chosen.examples))
-    return { round, tasks: tasks.map(({ name }) => name) }
+  async measureTasks(run: string, request: MeasureTasks): Promise<{ round: number; tasks: TaskName[] }> {
+    const { done, ...begun } = await this.#measuring.tasksNow(run, request)
+    this.#inBackground(done)
+    return begun
   }
 
   async act(action: RunAction): Promise<void> {
@@ -287,7 +279,7 @@ export class Runs {
       discarded: this.#record ? await store.discardedRounds(this.#record.id, LISTED) : [],
       imports: (await store.imports()).map(importRow),
       tasks: (await store.tasks()).map(taskRow),
-      measuring: this.#taskEvaluations.progress,
+      measuring: this.#measuring.progress,
       problems: this.problems.list(),
     }
   }
@@ -316,7 +308,7 @@ export class Runs {
     if (this.#record?.machine) this.#drive(this.#record.machine)
     for (const live of this.roster.all()) if (live.willing) await this.presence(live.id, 'join')
     this.#changed()
-    await this.#evaluate(0, this.#record?.initialWeights ?? null)
+    await this.#measuring.untrained()
   }
 
   async #failed(id: string, error: unknown): Promise<void> {
@@ -357,94 +349,13 @@ export class Runs {
   }
 
   async #afterRound({ round }: ClosedRound): Promise<void> {
-    if (this.machine === null) return
-    const weights = weightsOf(this.machine)
-    this.#inBackground(this.#tasksAfter(round, weights, this.machine.config.tasks))
-    await this.#evaluate(round, weights)
+    await this.#measuring.afterRound(round)
     await this.checkpoints.prune()
   }
 
-  /** After a restart or a roll-back: what is not measured of the rounds whose checkpoints are kept, and the newest. */
-  async #evaluateMissing(): Promise<void> {
-    const record = this.#record
-    if (record === null) return
-    const last = this.#rounds.at(-1)
-    const newest =
-      last?.valLoss === null && this.machine ? [[last.round, weightsOf(this.machine)] as const] : []
-    const kept = await this.#parts.store.checkpoints(record.id)
-    const missing = kept
-      .filter(({ round, valLoss }) => valLoss === null && round > 0 && round !== last?.round)
-      .map(({ round, fragments }) => [round, fragments.map(({ weights }) => weights)] as const)
-    if (last && this.machine && !this.#tasks.some(({ round }) => round === last.round))
-      this.#inBackground(this.#tasksAfter(last.round, weightsOf(this.machine), record.config.tasks))
-    const initial = record.initialValLoss === null ? [[0, record.initialWeights] as const] : []
-    const all = [...missing.slice(-LIMITS.evaluation.waiting + 2), ...newest, ...initial]
-    await Promise.all(all.map(([round, weights]) => this.#evaluate(round, weights)))
-  }
-
-  async #evaluate(round: number, weights: readonly string[] | null): Promise<void> {
-    const record = this.#record
-    if (record === null || weights === null) return
-    const release = this.checkpoints.hold(record.id, weights)
-    try {
-      const model = modelOf(record.config)
-      const isCurrent = this.#stays(record.id, round)
-      const seconds = await this.#evaluations.heldOut({ record, model, round, weights, isCurrent })
-      if (seconds === null || !isCurrent()) return
-      this.observer.evaluated(seconds)
-      await this.#reload(record.id)
-      this.#changed()
-    } catch (error) {
-      if (this.#stop.signal.aborted) return
-      this.observer.evaluationFailed()
-      this.problems.report('evaluation-failed', `Round ${round}: ${String(error)}`)
-    } finally {
-      release()
-    }
-  }
-
-  /** Whether the weights after `round` are still that as they are now, and the run the one under way. */
-  #stays(run: string, round: number): () => boolean {
-    const era = this.machine?.era // a round of another era has other weights
-    return () =>
-      this.#record?.id === run && !this.#stop.signal.aborted && (round === 0 || this.machine?.era === era)
-  }
-
-  /** What the config asks for after this round. */
-  async #tasksAfter(round: number, weights: string[], { every, names, examples }: TaskRules): Promise<void> {
-    if (every === 0 || round % every > 0) return
-    const release = this.#record ? this.checkpoints.hold(this.#record.id, weights) : () => undefined
-    try {
-      const tasks = await imported(this.#parts.store, names)
-      await this.#evaluateTasks(round, weights, tasks, examples)
-    } catch (error) {
-      this.problems.report('bad-task', `Round ${round}: ${String(error)}`)
-    } finally {
-      release()
-    }
-  }
-
-  async #evaluateTasks(
-    round: number,
-    weights: string[],
-    tasks: TaskRecord[],
-    examples: number,
-  ): Promise<void> {
-    const record = this.#record
-    if (record === null) return
-    const release = this.checkpoints.hold(record.id, weights)
-    try {
-      const at = { round, weights, isCurrent: this.#stays(record.id, round) }
-      const order = { record, model: modelOf(record.config), tasks, examples, ...at }
-      if (!(await this.#taskEvaluations.measure(order))) return
-      await this.#reload(record.id)
-      this.#changed()
-    } catch (error) {
-      if (this.#stop.signal.aborted) return
-      this.problems.report('evaluation-failed', `Zero-shot tasks after round ${round}: ${String(error)}`)
-    } finally {
-      release()
-    }
+  async #measureMissing(): Promise<void> {
+    await this.#measuring.missing()
+    await this.checkpoints.prune()
   }
 
   async #reload(run: string): Promise<void> {
@@ -487,7 +398,5 @@ export class Runs {
     for (const listener of this.#listeners) listener()
   }
 }
-
-const weightsOf = ({ fragments }: Machine): string[] => fragments.map(({ base }) => base.weights)
 
 export { modelOf }
