@@ -47,6 +47,8 @@ export function formOf(preset: PresetName): RunForm {
     outerLearningRate: text('outerLearningRate'),
     outerMomentum: text('outerMomentum'),
     seed: text('seed'),
+    groupSize: text('groupSize'),
+    auditRate: text('auditRate'),
     evaluation: text('evaluation'),
     keepLast: String(config.checkpoints.last),
     keepEvery: String(config.checkpoints.every),
@@ -81,6 +83,8 @@ function rawConfig(form: RunForm): Record<keyof RunConfig, unknown> {
     outerLearningRate: outer.toLowerCase() === 'auto' ? 'auto' : toNumber(outer),
     outerMomentum: toNumber(form.outerMomentum),
     seed: form.seed,
+    groupSize: toNumber(form.groupSize),
+    auditRate: toNumber(form.auditRate),
     evaluation: form.evaluation,
     checkpoints: {
       last: toNumber(form.keepLast),
@@ -109,6 +113,7 @@ function faultText(field: FieldName, issue: Issue): string {
     case 'too_big':
       return (issue.origin === 'string' ? words.characters : words.atMost)(significantOrWhole(issue.maximum))
     case 'custom':
+      if (field === 'groupSize') return words.groupsSparse
       if (field === 'fragments') return words.fragmentsDivide
       return field === 'quorum' ? words.quorum : issue.message
     default:

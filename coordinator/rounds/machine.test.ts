@@ -36,6 +36,8 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
       tasks: USUAL_TASKS,
       overlap: false,
       strict: false,
+      groupSize: 1,
+      auditRate: 0,
       evaluation: 'auto',
       ...config,
     },

@@ -54,6 +54,8 @@ function firstMachine(chance: Chance, vectors: Vectors): Machine {
       tasks: USUAL_TASKS,
       overlap: chance.of(0.6),
       strict: chance.of(0.2),
+      groupSize: 1,
+      auditRate: 0,
       evaluation: 'auto',
     },
     sequenceLength: 8,
