@@ -13,6 +13,7 @@ export interface Run {
   status: string
   phase: string
   round: number
+  era: number
   accepted: number
   leased: number
   present: number

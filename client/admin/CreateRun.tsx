@@ -24,7 +24,7 @@ const GROUPS: [title: string, fields: TextField[]][] = [
   [words.traffic, ['codec', 'downlink', 'errorFeedback', 'fragments', 'overlap']],
   [words.groups, ['groupSize', 'auditRate']],
   [words.optimiser, ['innerLearningRate', 'outerLearningRate', 'outerMomentum', 'seed']],
-  [words.measuring, ['evaluation']],
+  [words.measuring, ['evaluation', 'tasksEvery', 'taskExamples', 'taskNames']],
   [words.checkpoints, ['keepLast', 'keepEvery', 'keepBest']],
 ]
 
@@ -39,7 +39,7 @@ const CHOICES: Partial<Record<TextField, readonly string[]>> = {
 }
 
 /** Fields that hold words; every other one brings up a keyboard with digits. */
-const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate']
+const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate', 'taskNames']
 
 export function CreateRun({ starts, now }: { starts: Starts; now: number }) {
   const [form, setForm] = useState<RunForm>(formOf('nano'))

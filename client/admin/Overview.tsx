@@ -9,7 +9,6 @@ import { lastHeldOut, lossPoints } from '../ui/lossData.ts'
 import { Fact, Notice, Progress } from '../ui/parts.tsx'
 import { RunPill } from '../ui/RunPill.tsx'
 import { strings } from '../ui/strings.ts'
-import { TaskCharts } from '../ui/TaskCharts.tsx'
 import { trafficOf } from '../ui/traffic.ts'
 import { speedNow } from './panelModel.ts'
 import { RunActions } from './RunActions.tsx'
@@ -28,7 +27,6 @@ export function Overview({ view }: { view: AdminView }) {
           <section class="card">
             <LossChart run={run} />
           </section>
-          <TaskCharts results={run.tasks} />
         </>
       )}
     </div>

@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod'
 import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
+import { TASK_NAMES } from '../../shared/evaluate/tasks.ts'
 import { PRESETS, type PresetName } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
@@ -11,9 +12,13 @@ import { type RunConfig, runConfigSchema } from '../../shared/protocol/run.ts'
 import { significant } from '../ui/format.ts'
 import { strings } from '../ui/strings.ts'
 
-export type FieldName = Exclude<keyof RunConfig, 'checkpoints'> | keyof typeof KEPT
+export type FieldName =
+  | Exclude<keyof RunConfig, 'checkpoints' | 'tasks'>
+  | keyof typeof KEPT
+  | keyof typeof TASKS
 /** Fields that are one in the config. */
 const KEPT = { keepLast: 'last', keepEvery: 'every', keepBest: 'best' } as const
+const TASKS = { tasksEvery: 'every', taskExamples: 'examples', taskNames: 'names' } as const
 /** What stands in the inputs. */
 export type RunForm = Record<FieldName, string> & { preset: PresetName }
 export type Faults = Partial<Record<FieldName, string>>
@@ -48,6 +53,9 @@ export function formOf(preset: PresetName): RunForm {
     keepLast: String(config.checkpoints.last),
     keepEvery: String(config.checkpoints.every),
     keepBest: String(config.checkpoints.best),
+    tasksEvery: String(config.tasks.every),
+    taskExamples: String(config.tasks.examples),
+    taskNames: config.tasks.names.join(', '),
   }
 }
 
@@ -83,6 +91,11 @@ function rawConfig(form: RunForm): Record<keyof RunConfig, unknown> {
       every: toNumber(form.keepEvery),
       best: toNumber(form.keepBest),
     },
+    tasks: {
+      every: toNumber(form.tasksEvery),
+      examples: toNumber(form.taskExamples),
+      names: form.taskNames.split(/[\s,]+/).filter((name) => name !== ''),
+    },
   }
 }
 
@@ -90,6 +103,7 @@ type Issue = z.core.$ZodIssue
 
 function faultText(field: FieldName, issue: Issue): string {
   if (field === 'outerLearningRate') return words.autoOrNumber
+  if (field === 'taskNames') return words.taskNames(TASK_NAMES.join(', '))
   switch (issue.code) {
     case 'invalid_type':
       return issue.expected === 'int' ? words.whole : words.number
@@ -130,8 +144,9 @@ export function checkForm(form: RunForm): Checked {
 }
 
 function fieldOf([first, second]: readonly PropertyKey[]): unknown {
-  if (first !== 'checkpoints') return first
-  return Object.entries(KEPT).find(([, rule]) => rule === second)?.[0]
+  if (first !== 'checkpoints' && first !== 'tasks') return first
+  const fields = first === 'tasks' ? TASKS : KEPT
+  return Object.entries(fields).find(([, rule]) => rule === second)?.[0]
 }
 
 const isField = (form: RunForm, field: unknown): field is FieldName =>

@@ -69,6 +69,12 @@ const form = {
   evaluation: 'Held-out loss by',
   evaluationHint:
     'Who measures it after each round; auto: the coordinator, but volunteers what it cannot carry.',
+  tasksEvery: 'Zero-shot tasks every so many rounds',
+  tasksEveryHint: 'HellaSwag, PIQA and ARC-Easy, by the coordinator; 0 only when asked for.',
+  taskExamples: 'Examples of each task',
+  taskExamplesHint: 'The first so many at most.',
+  taskNames: 'Which tasks',
+  taskNamesHint: 'With commas between. Those that are not imported are left out.',
   choices: { true: 'Yes', false: 'No' } as Record<string, string>,
   innerLearningRate: 'Inner learning rate',
   innerLearningRateHint: 'Peak of the schedule.',
@@ -111,6 +117,7 @@ const faults = {
   groupsSparse: 'Sparse updates cannot be averaged in groups: 1, or another codec.',
   fragmentsDivide: 'It must divide the inner steps, with no more parts than the model has layers.',
   share: 'A number from 0 to 1 is needed.',
+  taskNames: (known: string) => `Each once, of these: ${known}.`,
 }
 
 const run = {
@@ -275,6 +282,16 @@ const start = {
   brought: (name: string) => `${name} is here.`,
 }
 
+const tasks = {
+  title: 'Measure zero-shot tasks',
+  none: 'None is imported yet: npm run potluck -- tasks add piqa valid.jsonl valid-labels.lst',
+  imported: (t: { name: string; examples: string; source: string; time: string }) =>
+    `${t.name}: ${t.examples} examples, imported ${t.time} from ${t.source}`,
+  measure: 'Measure the newest weights',
+  measuring: (m: { task: string; round: string; done: string; of: string }) =>
+    `${m.task} on ${m.round === '0' ? 'the untrained model' : `the weights after round ${m.round}`}: ${m.done} of ${m.of} examples`,
+}
+
 const contributions = {
   title: 'Contributions',
   none: 'No contribution has arrived yet.',
@@ -305,5 +322,6 @@ export const adminEnglish = {
   rounds,
   checkpoints,
   start,
+  tasks,
   contributions,
 }

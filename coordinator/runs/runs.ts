@@ -4,31 +4,33 @@
  */
 import { sequencesInEpoch } from '../../shared/corpus/epoch.ts'
 import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
+import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import type { AdminView, MeshView, RunAction, VolunteerRow } from '../../shared/protocol/admin.ts'
 import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { TaskResult } from '../../shared/protocol/evaluation.ts'
-import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
+import type { MeasureTasks } from '../../shared/protocol/tasks.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import { Checkpoints } from '../checkpoints/checkpoints.ts'
 import { Imports } from '../checkpoints/imports.ts'
 import { firstBases, modelOf } from '../checkpoints/start.ts'
 import { prepareCorpus } from '../corpus/prepare.ts'
-import { Evaluations } from '../evaluate/evaluations.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
-import { VolunteerEvaluator } from '../evaluate/volunteers.ts'
+import type { VolunteerEvaluator } from '../evaluate/volunteers.ts'
 import { type Clock, RoundDriver } from '../rounds/driver.ts'
 import { type ClosedRound, type Effect, mayRollBack } from '../rounds/machine.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import type { MetadataStore, RunRecord } from '../store/metadata.ts'
+import { taskRow } from '../tasks/tasks.ts'
 import { commitOf } from './commit.ts'
 import { contributionBytes } from './contribution.ts'
+import { Measuring } from './measuring.ts'
 import type { RunsObserver } from './observer.ts'
 import { Problems } from './problems.ts'
 import { Roster } from './roster.ts'
@@ -44,6 +46,8 @@ export interface RunParts {
   readonly vaultDirectory: string
   readonly aggregator: Aggregator
   readonly evaluator: Evaluator
+  /** Of the examples of zero-shot tasks. */
+  readonly taskDirectory: string
   readonly clock: Clock
   /** Whether a contribution of this hash is on its way in. */
   readonly comes: (hash: string) => boolean
@@ -61,9 +65,7 @@ const LISTED = 200
 export class Runs {
   readonly roster = new Roster()
   readonly problems: Problems
-  /** Slices of evaluations that volunteers measure. */
-  readonly slices: VolunteerEvaluator
-  readonly #evaluations: Evaluations
+  readonly #measuring: Measuring
   readonly checkpoints: Checkpoints
   readonly imports: Imports
   readonly #parts: RunParts
@@ -85,15 +87,19 @@ export class Runs {
   constructor(parts: RunParts) {
     this.#parts = parts
     this.problems = new Problems(parts.clock, () => this.#changed())
-    const { store, evaluator, clock, observer } = parts
-    this.slices = new VolunteerEvaluator({
-      clock,
-      changed: () => this.#changed(),
-      answered: (result) => observer.sliceAnswered(result),
-      problem: (code, message) => this.problems.report(code, message),
-    })
-    this.#evaluations = new Evaluations({ store, evaluator, volunteers: this.slices, now: () => clock.now() })
     this.checkpoints = new Checkpoints({ ...parts, machine: () => this.machine })
+    this.#measuring = new Measuring({
+      ...{ ...parts, problems: this.problems, checkpoints: this.checkpoints },
+      present: () => ({
+        ...{ record: this.#record, machine: this.machine, rounds: this.#rounds, tasks: this.#tasks },
+        stopping: this.#stop.signal.aborted,
+      }),
+      measured: async (run) => {
+        await this.#reload(run)
+        this.#changed()
+      },
+      changed: () => this.#changed(),
+    })
     this.imports = new Imports({ ...parts, checkpoints: this.checkpoints, changed: () => this.#changed() })
   }
 
@@ -108,7 +114,7 @@ export class Runs {
       this.#drive(this.#record.machine)
       await this.#driver?.restart()
       this.slices.withdraw()
-      this.#inBackground(this.#evaluateMissing().then(() => this.checkpoints.prune()))
+      this.#inBackground(this.#measureMissing())
     }
   }
 
@@ -118,6 +124,11 @@ export class Runs {
     await this.#driver?.close()
     await this.#saveBytesDown().catch(() => undefined) // what the last commit saved stands
     this.#listeners.clear()
+  }
+
+  /** Slices of evaluations that volunteers measure. */
+  get slices(): VolunteerEvaluator {
+    return this.#measuring.slices
   }
 
   get driver(): RoundDriver | null {
@@ -191,7 +202,17 @@ export class Runs {
       driver.dispatch({ type: 'roll-back', to, now: this.#parts.clock.now() }),
     )
     this.slices.withdraw()
-    this.#inBackground(this.#evaluateMissing().then(() => this.checkpoints.prune()))
+    this.#inBackground(this.#measureMissing())
+  }
+
+  /**
+   * Begins to measure the newest weights on zero-shot tasks, and tells which.
+   * @throws PotluckError `no-run`, `bad-task` when none is imported
+   */
+  async measureTasks(run: string, request: MeasureTasks): Promise<{ round: number; tasks: TaskName[] }> {
+    const { done, ...begun } = await this.#measuring.tasksNow(run, request)
+    this.#inBackground(done)
+    return begun
   }
 
   async act(action: RunAction): Promise<void> {
@@ -272,6 +293,8 @@ export class Runs {
       rollbacks: this.#record ? await store.rollbacks(this.#record.id) : [],
       discarded: this.#record ? await store.discardedRounds(this.#record.id, LISTED) : [],
       imports: (await store.imports()).map(importRow),
+      tasks: (await store.tasks()).map(taskRow),
+      measuring: this.#measuring.progress,
       problems: this.problems.list(),
     }
   }
@@ -305,7 +328,7 @@ export class Runs {
     if (this.#record?.machine) this.#drive(this.#record.machine)
     for (const live of this.roster.all()) if (live.willing) await this.presence(live.id, 'join')
     this.#changed()
-    await this.#evaluate(0, this.#record?.initialWeights ?? null)
+    await this.#measuring.untrained()
   }
 
   async #failed(id: string, error: unknown): Promise<void> {
@@ -346,50 +369,13 @@ export class Runs {
   }
 
   async #afterRound({ round }: ClosedRound): Promise<void> {
-    if (this.machine === null) return
-    await this.#evaluate(round, weightsOf(this.machine))
+    await this.#measuring.afterRound(round)
     await this.checkpoints.prune()
   }
 
-  /** After a restart or a roll-back: what is not measured of the rounds whose checkpoints are kept, and the newest. */
-  async #evaluateMissing(): Promise<void> {
-    const record = this.#record
-    if (record === null) return
-    const last = this.#rounds.at(-1)
-    const newest =
-      last?.valLoss === null && this.machine ? [[last.round, weightsOf(this.machine)] as const] : []
-    const kept = await this.#parts.store.checkpoints(record.id)
-    const missing = kept
-      .filter(({ round, valLoss }) => valLoss === null && round > 0 && round !== last?.round)
-      .map(({ round, fragments }) => [round, fragments.map(({ weights }) => weights)] as const)
-    const initial = record.initialValLoss === null ? [[0, record.initialWeights] as const] : []
-    const all = [...missing.slice(-LIMITS.evaluation.waiting + 2), ...newest, ...initial]
-    await Promise.all(all.map(([round, weights]) => this.#evaluate(round, weights)))
-  }
-
-  async #evaluate(round: number, weights: readonly string[] | null): Promise<void> {
-    const record = this.#record
-    if (record === null || weights === null) return
-    const release = this.checkpoints.hold(record.id, weights)
-    const era = this.machine?.era // a round of another era has other weights
-    try {
-      const model = modelOf(record.config)
-      const isCurrent = () =>
-        this.#record?.id === record.id &&
-        !this.#stop.signal.aborted &&
-        (round === 0 || this.machine?.era === era)
-      const seconds = await this.#evaluations.heldOut({ record, model, round, weights, isCurrent })
-      if (seconds === null || !isCurrent()) return
-      this.observer.evaluated(seconds)
-      await this.#reload(record.id)
-      this.#changed()
-    } catch (error) {
-      if (this.#stop.signal.aborted) return
-      this.observer.evaluationFailed()
-      this.problems.report('evaluation-failed', `Round ${round}: ${String(error)}`)
-    } finally {
-      release()
-    }
+  async #measureMissing(): Promise<void> {
+    await this.#measuring.missing()
+    await this.checkpoints.prune()
   }
 
   async #reload(run: string): Promise<void> {
@@ -432,7 +418,5 @@ export class Runs {
     for (const listener of this.#listeners) listener()
   }
 }
-
-const weightsOf = ({ fragments }: Machine): string[] => fragments.map(({ base }) => base.weights)
 
 export { modelOf }

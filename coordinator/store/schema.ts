@@ -1,6 +1,7 @@
 /** The tables, as types and as migrations. Add a migration to change one; never edit one that has shipped. */
 import { type Generated, type Kysely, type Migration, sql } from 'kysely'
 import type { Backend } from '../../shared/engine/engine.ts'
+import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import type { PresetName } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { LeaseEnd } from '../rounds/machine.ts'
@@ -145,6 +146,8 @@ export interface Database {
     largest: number
     at: number
   }
+  /** Zero-shot tasks that were imported; `data` is the hash of their examples in a folder of their own. */
+  tasks: { name: TaskName; data: string; examples: number; source: string; at: number }
 }
 
 export interface RunFile {
@@ -350,11 +353,19 @@ async function addColumn(db: Kysely<unknown>, table: string, column: string, typ
   await sql.raw(`alter table ${table} add column ${column} ${type}`).execute(db)
 }
 
+const tasks: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql`create table if not exists tasks (name text primary key, data text not null, examples integer not null,
+      source text not null, at bigint not null)`.execute(db)
+  },
+}
+
 export const migrations: Record<string, Migration> = {
   '001-first': first,
   '002-fragments': fragments,
   '003-bytes-down': bytesDown,
   '006-evaluations': evaluations,
   '007-checkpoints': checkpoints,
+  '009-tasks': tasks,
   '010-groups': groups,
 }

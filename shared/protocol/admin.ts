@@ -12,6 +12,7 @@ import {
 import { LIMITS } from './limits.ts'
 import type { VolunteerState } from './messages.ts'
 import { idSchema, type RejectionReason, type RoundSummary, type RunView, runConfigSchema } from './run.ts'
+import type { TaskProgress, TaskRow } from './tasks.ts'
 
 const password = z
   .string()
@@ -108,6 +109,9 @@ export interface AdminView {
   readonly discarded: DiscardedRound[]
   /** Newest first. */
   readonly imports: ImportRow[]
+  /** Zero-shot tasks that are imported, by name, and the one that is being measured. */
+  readonly tasks: TaskRow[]
+  readonly measuring: TaskProgress | null
   /** Newest first, 200 at most. */
   readonly contributions: ContributionRow[]
   /** Things the operator should know, newest first; empty is good. */
@@ -143,6 +147,8 @@ export const ROUTES = {
   adminCheckpoint: (run: string, round: number | string, file: CheckpointFile) =>
     `/api/admin/checkpoints/${run}/${round}/${file}`,
   adminImports: '/api/admin/imports',
+  /** POST MeasureTasks: measures the newest weights on zero-shot tasks. */
+  adminRunTasks: (run: string) => `/api/admin/runs/${run}/tasks`,
 } as const
 
 export const RUN_ACTIONS = ['start', 'pause', 'resume', 'end'] as const

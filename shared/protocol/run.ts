@@ -8,6 +8,7 @@ import { PRESET_NAMES, PRESETS } from '../model/config.ts'
 import { checkpointRulesSchema, USUAL_CHECKPOINTS } from './checkpoints.ts'
 import { EVALUATION_WAYS, openEvaluationSchema, taskResultSchema } from './evaluation.ts'
 import { hashSchema, idSchema } from './names.ts'
+import { taskRulesSchema, USUAL_TASKS } from './tasks.ts'
 
 const count = z.number().int().nonnegative()
 
@@ -59,6 +60,7 @@ export const runConfigSchema = z
     auditRate: z.number().min(0).max(1).default(0.05),
     evaluation: z.enum(EVALUATION_WAYS).default('auto'),
     checkpoints: checkpointRulesSchema.default(USUAL_CHECKPOINTS),
+    tasks: taskRulesSchema.default(USUAL_TASKS),
   })
   .refine((config) => config.quorum <= config.replicas, {
     path: ['quorum'],
