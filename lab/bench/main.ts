@@ -5,6 +5,7 @@ import { measureMatmul } from './engine/matmul.ts'
 import { printPlan } from './engine/plan.ts'
 import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
+import { measureMesh } from './mesh.ts'
 import { measureNetwork } from './network.ts'
 import { measureTab } from './tab.ts'
 import { measureUploads } from './uploads.ts'
@@ -21,6 +22,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   aggregate: measureAggregate,
   codecs: measureCodecs,
   network: measureNetwork,
+  mesh: measureMesh,
   uploads: measureUploads,
 }
 
