@@ -7,6 +7,7 @@ import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
 import { measureNetwork } from './network.ts'
 import { measureTab } from './tab.ts'
+import { measureTokenizer } from './tokenizer.ts'
 import { measureUploads } from './uploads.ts'
 
 /** What a suite has measured: a table, and what else there is to say of it. */
@@ -21,6 +22,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   aggregate: measureAggregate,
   codecs: measureCodecs,
   network: measureNetwork,
+  tokenizer: measureTokenizer,
   uploads: measureUploads,
 }
 
