@@ -3,13 +3,22 @@
  * The other columns are not touched.
  */
 import { isUtf8 } from 'node:buffer'
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetRead } from 'hyparquet'
+import {
+  type AsyncBuffer,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetRead,
+  type SchemaElement,
+} from 'hyparquet'
 import { compressors } from 'hyparquet-compressors'
 import { type Item, READER_LIMITS, ReaderError, type Source } from './item.ts'
 import { textItems } from './jsonLines.ts'
+import { requirePages } from './parquetPages.ts'
 
 const MAGIC = 'PAR1'
 const TAIL = 8
+/** Rows of a row group; writers keep to about a million. */
+const MOST_ROWS = 2 ** 24
 
 export async function* readParquet(
   source: Source,
@@ -18,10 +27,11 @@ export async function* readParquet(
   const file: AsyncBuffer = { byteLength: source.size, slice: (start, end) => source.slice(start, end) }
   await requireFooter(source)
   const metadata = await attempt(source, 'its footer', () => parquetMetadataAsync(file))
+  const element = metadata.schema.find(({ name }) => name === field)
   let row = 0
   for (const [index, group] of groupsOf(source, metadata).entries()) {
     const place = `row group ${index}`
-    requireColumn(source, place, group, field)
+    await requireColumn(source, place, group, element, field)
     const rows = Number(group.num_rows)
     const values = await attempt(source, place, () => columnOf(file, metadata, field, row, row + rows))
     if (values.length !== rows) {
@@ -50,31 +60,43 @@ type RowGroup = FileMetaData['row_groups'][number]
 function groupsOf(source: Source, { row_groups: groups }: FileMetaData): readonly RowGroup[] {
   const bad = Array.isArray(groups)
     ? groups.findIndex(
-        ({ num_rows: rows, columns }) => !(rows >= 0n && rows <= 2n ** 31n && Array.isArray(columns)),
+        ({ num_rows: rows, columns }) => !(rows >= 0 && rows <= MOST_ROWS && Array.isArray(columns)),
       )
     : 0
   if (bad >= 0) throw new ReaderError(source.name, `row group ${bad}`, 'its description makes no sense')
   return groups
 }
 
-function requireColumn(
+async function requireColumn(
   source: Source,
   place: string,
   { columns, num_rows: rows }: RowGroup,
+  element: SchemaElement | undefined,
   field: string,
-): void {
+): Promise<void> {
   const refuse = (why: string) => new ReaderError(source.name, place, why)
   const names = columns.map(({ meta_data: meta }) => meta?.path_in_schema?.join('.') ?? '?')
   const meta = columns[names.indexOf(field)]?.meta_data
   if (meta === undefined)
     throw refuse(`it has no column "${field}"; it has ${names.join(', ').slice(0, 300)}`)
+  if (element?.repetition_type === 'REPEATED') throw refuse(`its column "${field}" is a list`)
   if (meta.type !== 'BYTE_ARRAY') throw refuse(`its column "${field}" holds ${meta.type}, not text`)
   const [packed, unpacked] = [Number(meta.total_compressed_size), Number(meta.total_uncompressed_size)]
-  if (!(packed >= 0 && packed <= source.size)) throw refuse(`its column "${field}" is larger than the file`)
+  const start = Number(meta.dictionary_page_offset || meta.data_page_offset)
+  if (!(start >= 0 && packed >= 0 && start + packed <= source.size))
+    throw refuse(`its column "${field}" does not lie in the file`)
   if (!(unpacked <= READER_LIMITS.rowGroup))
     throw refuse(`its column "${field}" has ${unpacked} bytes; ${READER_LIMITS.rowGroup} are the most`)
   if (Number(meta.num_values) !== Number(rows))
     throw refuse(`its column "${field}" has ${meta.num_values} values in ${rows} rows`)
+  const bytes = await source.slice(start, start + packed)
+  const column = {
+    bytes,
+    rows: Number(rows),
+    codec: meta.codec,
+    optional: element?.repetition_type !== 'REQUIRED',
+  }
+  await attempt(source, place, async () => requirePages(column))
 }
 
 /** Null for what is no text in UTF-8. */
