@@ -23,6 +23,8 @@ const schema = z
       .string()
       .regex(/^[A-Za-z0-9._~+/=-]{16,200}$/, '16 to 200 letters, digits and ._~+/=-')
       .optional(),
+    /** Where `corpus add hf:…` finds data sets. */
+    POTLUCK_HF_URL: z.url({ protocol: /^https?$/ }).default('https://huggingface.co'),
     POTLUCK_LOG: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn'),
   })
   .refine((env) => (env.POTLUCK_TLS_CERT === undefined) === (env.POTLUCK_TLS_KEY === undefined), {
@@ -38,6 +40,8 @@ export interface Config {
   readonly publicUrl: string | null
   readonly trustedProxies: number
   readonly metricsToken: string | null
+  /** Address of the Hugging Face hub. */
+  readonly hub: string
   readonly log: z.infer<typeof schema>['POTLUCK_LOG']
 }
 
@@ -63,6 +67,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     publicUrl: env.POTLUCK_PUBLIC_URL ?? null,
     trustedProxies: env.POTLUCK_TRUSTED_PROXIES,
     metricsToken: env.POTLUCK_METRICS_TOKEN ?? null,
+    hub: env.POTLUCK_HF_URL.replace(/\/+$/, ''),
     log: env.POTLUCK_LOG,
   }
 }

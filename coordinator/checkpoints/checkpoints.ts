@@ -7,6 +7,7 @@ import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
 import type { CheckpointFile, CheckpointRow, StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { RunConfig } from '../../shared/protocol/run.ts'
 import { tokenizerToHuggingFace } from '../../shared/tokenizer/huggingFace.ts'
 import { tokenizerFromJSON } from '../../shared/tokenizer/json.ts'
@@ -21,7 +22,7 @@ import { type Download, jsonDownload, openWeights } from './download.ts'
 import { prune } from './prune.ts'
 import { readerConfig } from './readerConfig.ts'
 import { keptCheckpoints } from './rules.ts'
-import { modelOf, startFromCheckpoint, startFromImport } from './start.ts'
+import { startFromCheckpoint, startFromImport } from './start.ts'
 
 export interface CheckpointParts {
   readonly store: MetadataStore

@@ -1,7 +1,7 @@
 /** config.json beside a checkpoint's weights: the architecture in plain fields, named as Hugging Face names them where it can. */
 import { LAYER_NORM_EPSILON, ROPE_BASE } from '../../shared/model/config.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { CheckpointRecord, RunRecord } from '../store/metadata.ts'
-import { modelOf } from './start.ts'
 
 /** @param endOfText the tokenizer's. */
 export function readerConfig(

@@ -10,12 +10,13 @@ import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { TaskResult } from '../../shared/protocol/evaluation.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import { Checkpoints } from '../checkpoints/checkpoints.ts'
 import { Imports } from '../checkpoints/imports.ts'
-import { firstBases, modelOf } from '../checkpoints/start.ts'
+import { firstBases } from '../checkpoints/start.ts'
 import { prepareCorpus } from '../corpus/prepare.ts'
 import { Evaluations } from '../evaluate/evaluations.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
@@ -406,5 +407,3 @@ export class Runs {
 }
 
 const weightsOf = ({ fragments }: Machine): string[] => fragments.map(({ base }) => base.weights)
-
-export { modelOf }

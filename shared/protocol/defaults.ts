@@ -3,6 +3,7 @@ import type { PresetName } from '../model/config.ts'
 import type { RunConfig } from './run.ts'
 
 const COMMON = {
+  corpus: null,
   outerLearningRate: 'auto',
   outerMomentum: 0.9,
   seed: 'potluck',

@@ -12,7 +12,7 @@ import type { SliceAnswer, SliceGrant, SliceRequest } from './evaluation.ts'
 import { LIMITS } from './limits.ts'
 import { idSchema, leaseSchema, runViewSchema, WAIT_REASONS } from './run.ts'
 
-export const PROTOCOL_VERSION = 3
+export const PROTOCOL_VERSION = 4
 
 /** What a tab may be doing, as the panel shows it. `watching` has not been asked to contribute. */
 export const VOLUNTEER_STATES = [
