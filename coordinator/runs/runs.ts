@@ -17,7 +17,7 @@ import type { Aggregator } from '../aggregate/aggregator.ts'
 import { Checkpoints } from '../checkpoints/checkpoints.ts'
 import { Imports } from '../checkpoints/imports.ts'
 import { firstBases } from '../checkpoints/start.ts'
-import { prepareCorpus } from '../corpus/prepare.ts'
+import { findCorpus, manifestFor } from '../corpus/manifestFor.ts'
 import { Evaluations } from '../evaluate/evaluations.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
 import { VolunteerEvaluator } from '../evaluate/volunteers.ts'
@@ -147,12 +147,13 @@ export class Runs {
 
   // What the operator does.
 
-  /** @throws PotluckError `run-exists`, and what Checkpoints.startingPoint throws */
+  /** @throws PotluckError `run-exists`, and what findCorpus and Checkpoints.startingPoint throw */
   async create(config: RunConfig, from: StartRequest | null = null): Promise<string> {
     const status = this.view()?.status
     if (status !== undefined && !['completed', 'ended', 'failed'].includes(status)) {
       throw new PotluckError('run-exists', `There is a run already, and it is ${status}. End it first.`, 409)
     }
+    if (config.corpus !== null) await findCorpus(this.#parts.store, config.corpus)
     const start = from && (await this.checkpoints.startingPoint(from, config))
     await this.#driver?.close()
     this.slices.withdraw()
@@ -257,6 +258,7 @@ export class Runs {
       rollbacks: this.#record ? await store.rollbacks(this.#record.id) : [],
       discarded: this.#record ? await store.discardedRounds(this.#record.id, LISTED) : [],
       imports: (await store.imports()).map(importRow),
+      corpora: (await store.corpora()).map(({ hash: _, ...row }) => row),
       problems: this.problems.list(),
     }
   }
@@ -266,10 +268,13 @@ export class Runs {
   async #prepare({ id, config, start }: RunRecord): Promise<void> {
     const { store, blobs, blobDirectory } = this.#parts
     try {
-      const model = modelOf(config)
-      const { vocabSize, sequenceLength } = model
-      const request = { blobDirectory, vocabSize, sequenceLength, seed: config.seed }
-      const { manifestHash } = await prepareCorpus(request, this.#stop.signal)
+      const { sequenceLength } = modelOf(config)
+      const manifestHash = await manifestFor(config, {
+        store,
+        blobs,
+        blobDirectory,
+        signal: this.#stop.signal,
+      })
       const manifest = manifestFromBytes(await blobs.get(manifestHash))
       const fragments = await firstBases(this.#parts, config, start)
       const pool = start?.kind === 'checkpoint' ? start.pool : null

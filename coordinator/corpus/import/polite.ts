@@ -65,7 +65,7 @@ async function follow(url: string, headers: Record<string, string>): Promise<Ans
       return { response, header }
     }
     await response.body?.cancel()
-    const target = URL.parse(location, next)
+    const target = URL.canParse(location, next) ? new URL(location, next) : null
     if (target === null || !/^https?:$/.test(target.protocol))
       throw new PotluckError(
         'bad-corpus',
