@@ -42,8 +42,9 @@ export interface ImportParts {
   readonly bring: (part: Part, folder: string) => Promise<{ readonly path: string; done(): Promise<void> }>
   /** Told after every state that is on disk; tests end the process here. */
   readonly saved?: (state: ImportState) => void
-  /** Bytes of text between two states. */
+  /** Bytes of text between two states, and buckets; tests have them small and many. */
   readonly stateEvery?: number
+  readonly buckets?: number
 }
 
 export interface Imported {
@@ -87,7 +88,7 @@ export async function importCorpus(
     }
     const earlier = await readState(folder)
     const mayGoOn = earlier !== null && (earlier.tokenizer !== null || (await areSame(earlier.parts)))
-    let state = mayGoOn ? earlier : await begin(request, folder, await parts())
+    let state = mayGoOn ? earlier : await begin(request, folder, await parts(), ports.buckets)
     if (state.tokenizer === null) {
       state = await scatter(state, { ...ports, request, folder, progress, save })
       requireDocuments(state)
@@ -114,9 +115,11 @@ async function begin(
   request: ImportRequest,
   folder: string,
   { parts, licence }: { readonly parts: readonly Part[]; readonly licence: string },
+  wanted: number | undefined,
 ): Promise<ImportState> {
   const own = parts.some(({ split }) => split === 'validation')
-  const { buckets, every } = schemeFor(expectedText(parts), request.seed, own)
+  const { buckets: usual, every } = schemeFor(expectedText(parts), request.seed, own)
+  const buckets = wanted ?? usual
   const state: ImportState = {
     version: 1,
     parts: [...parts],
