@@ -150,7 +150,7 @@ describe('a data set on a hub', () => {
     expect(training.toSorted()).toEqual(
       ['first', 'second'].flatMap((name) => Array.from({ length: 40 }, (_, i) => `${name} ${i}`)).toSorted(),
     )
-    expect(slept).toEqual([18_000])
+    expect(slept[0]).toBe(18_000)
     expect(hub.asked.some(({ range }) => /^bytes=[1-9]/.test(range ?? ''))).toBe(true)
   })
 
