@@ -25,6 +25,7 @@ export interface Run {
     replicas: number
     tokens: number
     steps: number
+    trainLoss: number
     valLoss: number | null
     bytesUp: number
     bytesDown: number
@@ -34,7 +35,8 @@ export interface Run {
 /** One coordinator on one folder; may be killed and started again on the same port. */
 export class CoordinatorProcess {
   #child: ChildProcess | null = null
-  readonly #folder = mkdtempSync(join(tmpdir(), 'potluck-e2e-'))
+  /** POTLUCK_DATA. */
+  readonly folder = mkdtempSync(join(tmpdir(), 'potluck-e2e-'))
   #port = 0
   setupUrl = ''
 
@@ -44,7 +46,7 @@ export class CoordinatorProcess {
 
   /** Resolves once it says where it is. */
   async start(): Promise<void> {
-    const environment = { POTLUCK_DATA: this.#folder, POTLUCK_PORT: String(this.#port), POTLUCK_LOG: 'error' }
+    const environment = { POTLUCK_DATA: this.folder, POTLUCK_PORT: String(this.#port), POTLUCK_LOG: 'error' }
     const child = spawn(process.execPath, ['--import', 'tsx', 'coordinator/main.ts'], {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -74,7 +76,7 @@ export class CoordinatorProcess {
 
   async close(): Promise<void> {
     await this.#end('SIGKILL')
-    rmSync(this.#folder, { recursive: true, force: true })
+    rmSync(this.folder, { recursive: true, force: true })
   }
 
   #end(signal: NodeJS.Signals): Promise<number | null> {
@@ -120,6 +122,8 @@ export interface RunForm {
   strict?: boolean
   overlap?: boolean
   evaluation?: string
+  /** By its name; the embedded one when left out. */
+  corpus?: string
 }
 
 /** A person at a computer of their own: one context, one page, the button pressed. */
@@ -141,6 +145,8 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     await page.getByRole('button', { name: 'Set password' }).click()
   }
   await page.getByLabel('Preset').selectOption('nano')
+  if (form.corpus !== undefined)
+    await page.getByLabel('Corpus', { exact: true }).selectOption({ label: form.corpus })
   const fields: [label: string, value: number][] = [
     ['Inner steps (H)', form.innerSteps],
     ['Batch size', form.batchSize ?? 4],

@@ -64,6 +64,10 @@ export function CreateRun({ starts, corpora, now }: CreateRunProps) {
     setForm(formOf(preset))
     setStart(null)
   }
+  const chooseCorpus = (chosen: CorpusChoice | null) => {
+    setCorpus(chosen)
+    setStart(null)
+  }
   const submit = async () => {
     setTried(true)
     setRefusal(null)
@@ -95,7 +99,7 @@ export function CreateRun({ starts, corpora, now }: CreateRunProps) {
         <fieldset key={title} class="create-group">
           <legend>{title}</legend>
           {title === words.model && <PresetField form={form} corpus={corpus} onChange={choosePreset} />}
-          {title === words.model && <CorpusField corpora={corpora} value={corpus} onChange={setCorpus} />}
+          {title === words.model && <CorpusField corpora={corpora} value={corpus} onChange={chooseCorpus} />}
           {fields.map((field) => (
             <Field
               key={field}
@@ -109,7 +113,14 @@ export function CreateRun({ starts, corpora, now }: CreateRunProps) {
       ))}
       <fieldset class="create-group">
         <legend>{strings.admin.start.title}</legend>
-        <StartFrom preset={form.preset} starts={starts} now={now} value={start} onChange={setStart} />
+        <StartFrom
+          preset={form.preset}
+          vocabSize={modelOf({ preset: form.preset, corpus }).vocabSize}
+          starts={starts}
+          now={now}
+          value={start}
+          onChange={setStart}
+        />
       </fieldset>
       <Estimate form={form} corpus={corpus} />
       <div class="create-end">

@@ -185,6 +185,7 @@ function rowsOf({ id, config }: RunRecord, own: readonly CheckpointRecord[]): Ch
       run: id,
       name: config.name,
       preset: config.preset,
+      vocabSize: modelOf(config).vocabSize,
       round: one.round,
       rounds: config.rounds,
       valLoss: one.valLoss,

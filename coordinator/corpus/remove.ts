@@ -1,4 +1,7 @@
-/** Takes an imported corpus out of the data folder, unless a run still needs it. */
+/**
+ * Takes an imported corpus out of the data folder, unless a run still needs it. Its tokenizer stays: the checkpoints of
+ * earlier runs are read with it.
+ */
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import type { CorpusRecord, MetadataStore } from '../store/metadata.ts'
@@ -29,5 +32,5 @@ export async function removeCorpus(
 async function namedBy(hash: string, blobs: BlobStore): Promise<string[]> {
   const index: CorpusIndex | null = await blobs.get(hash).then(indexFromBytes, () => null)
   const shards = index === null ? [] : [...index.training, ...index.validation].map((shard) => shard.hash)
-  return [hash, ...(index === null ? [] : [index.tokenizer]), ...shards]
+  return [hash, ...shards]
 }
