@@ -30,8 +30,8 @@ export const READER_LIMITS = {
   document: 1024 * 1024,
   /** Tokens; the same for documents that are tokens. */
   documentIds: 256 * 1024,
-  /** Of one column in one row group of Parquet, unpacked: it is read at once. */
-  rowGroup: 192 * 1024 * 1024,
+  /** Of one page of a column of Parquet, unpacked: it is read at once. */
+  page: 64 * 1024 * 1024,
   /** Of Parquet's description of itself. */
   footer: 32 * 1024 * 1024,
 } as const

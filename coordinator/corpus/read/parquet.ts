@@ -1,19 +1,9 @@
-/**
- * Parquet: one column of strings, row group by row group, because that is what hyparquet and the format read at once.
- * The other columns are not touched.
- */
+/** Parquet: one column of strings, row group by row group and page by page. The other columns are not touched. */
 import { isUtf8 } from 'node:buffer'
-import {
-  type AsyncBuffer,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetRead,
-  type SchemaElement,
-} from 'hyparquet'
-import { compressors } from 'hyparquet-compressors'
+import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync } from 'hyparquet'
 import { type Item, READER_LIMITS, ReaderError, type Source } from './item.ts'
 import { textItems } from './jsonLines.ts'
-import { requirePages } from './parquetPages.ts'
+import { type Column, pagesOf } from './parquetPages.ts'
 
 const MAGIC = 'PAR1'
 const TAIL = 8
@@ -27,19 +17,18 @@ export async function* readParquet(
   const file: AsyncBuffer = { byteLength: source.size, slice: (start, end) => source.slice(start, end) }
   await requireFooter(source)
   const metadata = await attempt(source, 'its footer', () => parquetMetadataAsync(file))
-  const element = metadata.schema.find(({ name }) => name === field)
   let row = 0
   for (const [index, group] of groupsOf(source, metadata).entries()) {
     const place = `row group ${index}`
-    await requireColumn(source, place, group, element, field)
-    const rows = Number(group.num_rows)
-    const values = await attempt(source, place, () => columnOf(file, metadata, field, row, row + rows))
-    if (values.length !== rows) {
-      throw new ReaderError(source.name, place, `it has ${values.length} rows where ${rows} are announced`)
+    const pages = pagesOf(columnOf(source, place, metadata, group, field))
+    for (;;) {
+      const page = await attempt(source, place, () => pages.next())
+      if (page.done) break
+      const first = row
+      const items = Array.from(page.value, (value, i) => itemsOf(value, first + i)).flat()
+      if (items.length > 0) yield items
+      row += page.value.length
     }
-    const items = values.flatMap((value, i) => itemsOf(value, row + i))
-    if (items.length > 0) yield items
-    row += rows
   }
 }
 
@@ -67,58 +56,33 @@ function groupsOf(source: Source, { row_groups: groups }: FileMetaData): readonl
   return groups
 }
 
-async function requireColumn(
+/** @throws ReaderError unless the row group has such a column of text, where it says. */
+function columnOf(
   source: Source,
   place: string,
+  metadata: FileMetaData,
   { columns, num_rows: rows }: RowGroup,
-  element: SchemaElement | undefined,
   field: string,
-): Promise<void> {
+): Column {
   const refuse = (why: string) => new ReaderError(source.name, place, why)
   const names = columns.map(({ meta_data: meta }) => meta?.path_in_schema?.join('.') ?? '?')
   const meta = columns[names.indexOf(field)]?.meta_data
   if (meta === undefined)
     throw refuse(`it has no column "${field}"; it has ${names.join(', ').slice(0, 300)}`)
+  const element = metadata.schema.find(({ name }) => name === field)
   if (element?.repetition_type === 'REPEATED') throw refuse(`its column "${field}" is a list`)
   if (meta.type !== 'BYTE_ARRAY') throw refuse(`its column "${field}" holds ${meta.type}, not text`)
-  const [packed, unpacked] = [Number(meta.total_compressed_size), Number(meta.total_uncompressed_size)]
   const start = Number(meta.dictionary_page_offset || meta.data_page_offset)
-  if (!(start >= 0 && packed >= 0 && start + packed <= source.size))
+  const end = start + Number(meta.total_compressed_size)
+  if (!(start >= 0 && end >= start && end <= source.size))
     throw refuse(`its column "${field}" does not lie in the file`)
-  if (!(unpacked <= READER_LIMITS.rowGroup))
-    throw refuse(`its column "${field}" has ${unpacked} bytes; ${READER_LIMITS.rowGroup} are the most`)
   if (Number(meta.num_values) !== Number(rows))
     throw refuse(`its column "${field}" has ${meta.num_values} values in ${rows} rows`)
-  const bytes = await source.slice(start, start + packed)
-  const column = {
-    bytes,
-    rows: Number(rows),
-    codec: meta.codec,
-    optional: element?.repetition_type !== 'REQUIRED',
-  }
-  await attempt(source, place, async () => requirePages(column))
+  const optional = element?.repetition_type !== 'REQUIRED'
+  return { source, metadata, meta, start, end, rows: Number(rows), optional, stringFromBytes: textOrNull }
 }
 
 /** Null for what is no text in UTF-8. */
-async function columnOf(
-  file: AsyncBuffer,
-  metadata: FileMetaData,
-  field: string,
-  rowStart: number,
-  rowEnd: number,
-): Promise<readonly unknown[]> {
-  const values: unknown[] = []
-  const parsers = { stringFromBytes: textOrNull }
-  const range = { rowStart, rowEnd, columns: [field] }
-  await parquetRead({
-    ...{ file, metadata, compressors, parsers, ...range },
-    onComplete: (rows) => {
-      for (const row of rows) values.push(row[0])
-    },
-  })
-  return values
-}
-
 const textOrNull = (bytes: Uint8Array | undefined): string | null =>
   bytes !== undefined && isUtf8(bytes)
     ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
