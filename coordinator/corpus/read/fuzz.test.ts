@@ -20,11 +20,23 @@ const parquet = (codec: 'SNAPPY' | 'UNCOMPRESSED') =>
     }),
   )
 
+const repeated = new Uint8Array(
+  parquetWriteBuffer({
+    columnData: [
+      {
+        ...{ name: 'text', type: 'STRING', nullable: true, encoding: 'RLE_DICTIONARY' },
+        data: Array.from({ length: 60 }, (_, i) => texts[i % 7] ?? ''),
+      },
+    ],
+  }),
+)
+
 const WHOLE: Record<string, Uint8Array> = {
   'a.txt': Buffer.from(texts.join('--')),
   'a.jsonl': json,
   'a.jsonl.gz': gzipSync(json),
   'snappy.parquet': parquet('SNAPPY'),
+  'dictionary.parquet': repeated,
   'plain.parquet': parquet('UNCOMPRESSED'),
   'raw.bin': new Uint8Array(Uint16Array.from({ length: 500 }, (_, i) => i % 300).buffer),
   'llmc.bin': encodeShard(Uint16Array.from({ length: 500 }, (_, i) => i % 300)),
