@@ -3,6 +3,23 @@ import { z } from 'zod'
 import { PotluckError } from '../shared/protocol/errors.ts'
 
 const path = z.string().min(1)
+/** Addresses with commas between them. */
+const urls = (kind: RegExp) =>
+  z
+    .string()
+    .transform((list) => list.split(',').map((url) => url.trim()))
+    .pipe(
+      z
+        .array(
+          z
+            .string()
+            .max(200)
+            .regex(kind, `must begin with ${kind.source.slice(1)}`),
+        )
+        .min(1)
+        .max(4),
+    )
+
 const schema = z
   .strictObject({
     /** Folder of all state. */
@@ -25,12 +42,26 @@ const schema = z
       .optional(),
     /** Where `corpus add hf:…` finds data sets. */
     POTLUCK_HF_URL: z.url({ protocol: /^https?$/ }).default('https://huggingface.co'),
+    /** Where volunteers who exchange directly learn their own addresses, and through whom they go where they must. */
+    POTLUCK_STUN: urls(/^stuns?:/).optional(),
+    POTLUCK_TURN: urls(/^turns?:/).optional(),
+    /** coturn's static-auth-secret; with it every volunteer gets credentials of its own that end. */
+    POTLUCK_TURN_SECRET: z.string().min(8).max(200).optional(),
     POTLUCK_LOG: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn'),
   })
   .refine((env) => (env.POTLUCK_TLS_CERT === undefined) === (env.POTLUCK_TLS_KEY === undefined), {
     path: ['POTLUCK_TLS_CERT'],
     message: 'POTLUCK_TLS_CERT and POTLUCK_TLS_KEY must be given together',
   })
+  .refine((env) => (env.POTLUCK_TURN === undefined) === (env.POTLUCK_TURN_SECRET === undefined), {
+    path: ['POTLUCK_TURN'],
+    message: 'POTLUCK_TURN and POTLUCK_TURN_SECRET must be given together',
+  })
+
+export interface IceConfig {
+  readonly stun: readonly string[]
+  readonly turn: { readonly urls: readonly string[]; readonly secret: string } | null
+}
 
 export interface Config {
   readonly data: string
@@ -42,6 +73,7 @@ export interface Config {
   readonly metricsToken: string | null
   /** Address of the Hugging Face hub. */
   readonly hub: string
+  readonly ice: IceConfig
   readonly log: z.infer<typeof schema>['POTLUCK_LOG']
 }
 
@@ -68,6 +100,13 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     trustedProxies: env.POTLUCK_TRUSTED_PROXIES,
     metricsToken: env.POTLUCK_METRICS_TOKEN ?? null,
     hub: env.POTLUCK_HF_URL.replace(/\/+$/, ''),
+    ice: {
+      stun: env.POTLUCK_STUN ?? [],
+      turn:
+        env.POTLUCK_TURN && env.POTLUCK_TURN_SECRET !== undefined
+          ? { urls: env.POTLUCK_TURN, secret: env.POTLUCK_TURN_SECRET }
+          : null,
+    },
     log: env.POTLUCK_LOG,
   }
 }

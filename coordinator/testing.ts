@@ -8,6 +8,7 @@ import { CODECS } from '../shared/codec/codec.ts'
 import { ROUTES } from '../shared/protocol/admin.ts'
 import { PROTOCOL_VERSION, type Welcome } from '../shared/protocol/messages.ts'
 import type { Lease, Receipt, RunConfig } from '../shared/protocol/run.ts'
+import { USUAL_TASKS } from '../shared/protocol/tasks.ts'
 import { readConfig } from './config.ts'
 import { type Coordinator, startCoordinator } from './coordinator.ts'
 
@@ -35,8 +36,11 @@ export const smallRun: RunConfig = {
   errorFeedback: 1,
   overlap: false,
   strict: true,
+  groupSize: 1,
+  auditRate: 0,
   evaluation: 'auto',
   checkpoints: { last: 2, every: 0, best: 0 },
+  tasks: USUAL_TASKS,
 }
 
 /** Builds the pages when nobody has: the coordinator does not start without them. */

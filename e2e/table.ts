@@ -13,6 +13,7 @@ export interface Run {
   status: string
   phase: string
   round: number
+  era: number
   accepted: number
   leased: number
   present: number
@@ -124,6 +125,8 @@ export interface RunForm {
   evaluation?: string
   /** By its name; the embedded one when left out. */
   corpus?: string
+  groupSize?: number
+  auditRate?: number
 }
 
 /** A person at a computer of their own: one context, one page, the button pressed. */
@@ -134,6 +137,18 @@ export async function contribute(browser: Browser, url: string): Promise<Page> {
   await page.getByRole('button', { name: 'Start contributing' }).click()
   return page
 }
+
+/** As `contribute`, by somebody who agrees to meet others. */
+export async function contributeTogether(browser: Browser, url: string): Promise<Page> {
+  const context = await browser.newContext()
+  const page = await context.newPage()
+  await page.goto(url)
+  await page.getByLabel('Exchange updates directly').check()
+  await page.getByRole('button', { name: 'Start contributing' }).click()
+  return page
+}
+
+export const wayOf = (page: Page) => page.getByTestId('way')
 
 export const stateOf = (page: Page) => page.locator('[data-state]').first()
 
@@ -155,6 +170,8 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     ['Rounds', form.rounds],
     ['Deadline (seconds)', form.deadlineSeconds ?? 120],
     ['Fragments (P)', form.fragments ?? 1],
+    ['Group size', form.groupSize ?? 1],
+    ['Looked at by chance', form.auditRate ?? 0],
   ]
   for (const [label, value] of fields)
     await page.getByRole('textbox', { name: label, exact: true }).fill(String(value))

@@ -25,8 +25,9 @@ const GROUPS: [title: string, fields: TextField[]][] = [
   [words.model, ['name']],
   [words.round, ['innerSteps', 'batchSize', 'replicas', 'quorum', 'deadlineSeconds', 'rounds', 'strict']],
   [words.traffic, ['codec', 'downlink', 'errorFeedback', 'fragments', 'overlap']],
+  [words.groups, ['groupSize', 'auditRate']],
   [words.optimiser, ['innerLearningRate', 'outerLearningRate', 'outerMomentum', 'seed']],
-  [words.measuring, ['evaluation']],
+  [words.measuring, ['evaluation', 'tasksEvery', 'taskExamples', 'taskNames']],
   [words.checkpoints, ['keepLast', 'keepEvery', 'keepBest']],
 ]
 
@@ -41,7 +42,7 @@ const CHOICES: Partial<Record<TextField, readonly string[]>> = {
 }
 
 /** Fields that hold words; every other one brings up a keyboard with digits. */
-const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate']
+const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate', 'taskNames']
 
 interface CreateRunProps {
   starts: Starts

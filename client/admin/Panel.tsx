@@ -13,6 +13,7 @@ import { type Live, openLive } from './live.ts'
 import { Overview } from './Overview.tsx'
 import { mayCreate } from './panelModel.ts'
 import { Rounds } from './Rounds.tsx'
+import { Tasks } from './Tasks.tsx'
 import { Volunteers } from './Volunteers.tsx'
 
 const words = strings.admin
@@ -67,6 +68,7 @@ function Sections({ live }: { live: Live }) {
       <h1 class="visually-hidden">{words.title}</h1>
       <Freshness live={live} />
       <Overview view={view} />
+      <Tasks {...view} now={now.value} />
       {run === null && (
         <section class="card" id="create">
           <h2>{words.form.title}</h2>

@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod'
 import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
+import { TASK_NAMES } from '../../shared/evaluate/tasks.ts'
 import type { PresetName } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
@@ -12,9 +13,13 @@ import { type CorpusChoice, type RunConfig, runConfigSchema } from '../../shared
 import { significant } from '../ui/format.ts'
 import { strings } from '../ui/strings.ts'
 
-export type FieldName = Exclude<keyof RunConfig, 'checkpoints' | 'corpus'> | keyof typeof KEPT
+export type FieldName =
+  | Exclude<keyof RunConfig, 'checkpoints' | 'tasks' | 'corpus'>
+  | keyof typeof KEPT
+  | keyof typeof TASKS
 /** Fields that are one in the config. */
 const KEPT = { keepLast: 'last', keepEvery: 'every', keepBest: 'best' } as const
+const TASKS = { tasksEvery: 'every', taskExamples: 'examples', taskNames: 'names' } as const
 /** What stands in the inputs. */
 export type RunForm = Record<FieldName, string> & { preset: PresetName }
 export type Faults = Partial<Record<FieldName, string>>
@@ -43,10 +48,15 @@ export function formOf(preset: PresetName): RunForm {
     outerLearningRate: text('outerLearningRate'),
     outerMomentum: text('outerMomentum'),
     seed: text('seed'),
+    groupSize: text('groupSize'),
+    auditRate: text('auditRate'),
     evaluation: text('evaluation'),
     keepLast: String(config.checkpoints.last),
     keepEvery: String(config.checkpoints.every),
     keepBest: String(config.checkpoints.best),
+    tasksEvery: String(config.tasks.every),
+    taskExamples: String(config.tasks.examples),
+    taskNames: config.tasks.names.join(', '),
   }
 }
 
@@ -75,11 +85,18 @@ function rawConfig(form: RunForm, corpus: CorpusChoice | null): Record<keyof Run
     outerLearningRate: outer.toLowerCase() === 'auto' ? 'auto' : toNumber(outer),
     outerMomentum: toNumber(form.outerMomentum),
     seed: form.seed,
+    groupSize: toNumber(form.groupSize),
+    auditRate: toNumber(form.auditRate),
     evaluation: form.evaluation,
     checkpoints: {
       last: toNumber(form.keepLast),
       every: toNumber(form.keepEvery),
       best: toNumber(form.keepBest),
+    },
+    tasks: {
+      every: toNumber(form.tasksEvery),
+      examples: toNumber(form.taskExamples),
+      names: form.taskNames.split(/[\s,]+/).filter((name) => name !== ''),
     },
   }
 }
@@ -88,6 +105,7 @@ type Issue = z.core.$ZodIssue
 
 function faultText(field: FieldName, issue: Issue): string {
   if (field === 'outerLearningRate') return words.autoOrNumber
+  if (field === 'taskNames') return words.taskNames(TASK_NAMES.join(', '))
   switch (issue.code) {
     case 'invalid_type':
       return issue.expected === 'int' ? words.whole : words.number
@@ -97,6 +115,7 @@ function faultText(field: FieldName, issue: Issue): string {
     case 'too_big':
       return (issue.origin === 'string' ? words.characters : words.atMost)(significantOrWhole(issue.maximum))
     case 'custom':
+      if (field === 'groupSize') return words.groupsSparse
       if (field === 'fragments') return words.fragmentsDivide
       return field === 'quorum' ? words.quorum : issue.message
     default:
@@ -127,8 +146,9 @@ export function checkForm(form: RunForm, corpus: CorpusChoice | null = null): Ch
 }
 
 function fieldOf([first, second]: readonly PropertyKey[]): unknown {
-  if (first !== 'checkpoints') return first
-  return Object.entries(KEPT).find(([, rule]) => rule === second)?.[0]
+  if (first !== 'checkpoints' && first !== 'tasks') return first
+  const fields = first === 'tasks' ? TASKS : KEPT
+  return Object.entries(fields).find(([, rule]) => rule === second)?.[0]
 }
 
 const isField = (form: RunForm, field: unknown): field is FieldName =>

@@ -86,6 +86,11 @@ export class LocalReplica {
     }
   }
 
+  /** Values of a lease's contribution. */
+  parametersOf({ fragment }: Lease): number {
+    return this.#rangesOf(fragment).reduce((sum, { size }) => sum + size, 0)
+  }
+
   /** The bytes of the lease's contribution; from here on the parameters are its end. */
   async contribution({
     id,

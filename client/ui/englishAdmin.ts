@@ -82,10 +82,22 @@ const form = {
   errorFeedbackHint: 'Share of the rounding kept for the next update: 1 all, 0 none.',
   overlap: 'Train while sending',
   overlapHint: 'Tabs go on while their bytes travel, and keep those steps.',
+  groups: 'Between volunteers',
+  groupSize: 'Group size',
+  groupSizeHint:
+    'Volunteers who agree average among themselves in groups of up to so many, 8 at most; 1: nobody does.',
+  auditRate: 'Looked at by chance',
+  auditRateHint: 'Share of exchanges in which members’ own bytes are compared too: 0 to 1.',
   measuring: 'Evaluation',
   evaluation: 'Held-out loss by',
   evaluationHint:
     'Who measures it after each round; auto: the coordinator, but volunteers what it cannot carry.',
+  tasksEvery: 'Zero-shot tasks every so many rounds',
+  tasksEveryHint: 'HellaSwag, PIQA and ARC-Easy, by the coordinator; 0 only when asked for.',
+  taskExamples: 'Examples of each task',
+  taskExamplesHint: 'The first so many at most.',
+  taskNames: 'Which tasks',
+  taskNamesHint: 'With commas between. Those that are not imported are left out.',
   choices: { true: 'Yes', false: 'No' } as Record<string, string>,
   innerLearningRate: 'Inner learning rate',
   innerLearningRateHint: 'Peak of the schedule.',
@@ -125,8 +137,10 @@ const faults = {
   characters: (limit: string) => `At most ${limit} characters.`,
   missing: 'This must not be empty.',
   quorum: 'The quorum must not exceed the replicas.',
+  groupsSparse: 'Sparse updates cannot be averaged in groups: 1, or another codec.',
   fragmentsDivide: 'It must divide the inner steps, with no more parts than the model has layers.',
   share: 'A number from 0 to 1 is needed.',
+  taskNames: (known: string) => `Each once, of these: ${known}.`,
 }
 
 const run = {
@@ -168,6 +182,9 @@ const run = {
   stale: (time: string) => `Live data stopped at ${time}. Showing the last known values.`,
   hold: 'Hold the view',
   held: (time: string) => `Held since ${time}`,
+  groups: 'Groups',
+  groupsNote: (contributions: string, failed: string) =>
+    `${contributions} updates through them, ${failed} exchanges failed`,
   weights: 'Download latest weights',
   configuration: 'Configuration',
   overview: 'Overview',
@@ -186,6 +203,7 @@ const volunteers = {
     rejected: 'Not used',
     tokens: 'Tokens',
     utilisation: 'Busy',
+    way: 'Way',
     traffic: 'Up / down',
     seen: 'Last seen',
     action: 'Action',
@@ -203,6 +221,9 @@ const volunteers = {
   },
   stepOf: (step: string, steps: string) => `${step} / ${steps}`,
   remove: 'Remove',
+  direct: 'Direct',
+  inGroup: (size: number) => `Group of ${size}`,
+  linking: (size: number) => `Connecting, ${size}`,
   removeLabel: (name: string) => `Remove ${name}`,
   removeTitle: (name: string) => `Remove ${name}?`,
   removeText: 'The volunteer is shown your reason, stops at once and may not come back. Merged work stays.',
@@ -284,6 +305,16 @@ const start = {
   brought: (name: string) => `${name} is here.`,
 }
 
+const tasks = {
+  title: 'Measure zero-shot tasks',
+  none: 'None is imported yet: npm run potluck -- tasks add piqa valid.jsonl valid-labels.lst',
+  imported: (t: { name: string; examples: string; source: string; time: string }) =>
+    `${t.name}: ${t.examples} examples, imported ${t.time} from ${t.source}`,
+  measure: 'Measure the newest weights',
+  measuring: (m: { task: string; round: string; done: string; of: string }) =>
+    `${m.task} on ${m.round === '0' ? 'the untrained model' : `the weights after round ${m.round}`}: ${m.done} of ${m.of} examples`,
+}
+
 const contributions = {
   title: 'Contributions',
   none: 'No contribution has arrived yet.',
@@ -315,5 +346,6 @@ export const adminEnglish = {
   rounds,
   checkpoints,
   start,
+  tasks,
   contributions,
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../shared/protocol/limits.ts'
+import { USUAL_TASKS } from '../../shared/protocol/tasks.ts'
 import { type Effect, nextWake, pendingMerge, type RoundEvent, reduce } from './machine.ts'
 import { emptyPool } from './pool.ts'
 import { type Checkpoint, checkpointOf, freshMachine, type Machine, machineSchema } from './state.ts'
@@ -33,8 +34,11 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
       downlink: 'int8',
       errorFeedback: 1,
       checkpoints: { last: 1, every: 0, best: 0 },
+      tasks: USUAL_TASKS,
       overlap: false,
       strict: false,
+      groupSize: 1,
+      auditRate: 0,
       evaluation: 'auto',
       ...config,
     },

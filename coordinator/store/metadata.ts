@@ -4,6 +4,7 @@
  */
 
 import type { Backend } from '../../shared/engine/engine.ts'
+import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import type { PresetName } from '../../shared/model/config.ts'
 import type { ContributionRow } from '../../shared/protocol/admin.ts'
 import type { EvaluationWay, TaskResult } from '../../shared/protocol/evaluation.ts'
@@ -183,6 +184,17 @@ export interface CorpusRecord {
   readonly at: number
 }
 
+/** A zero-shot task whose examples are here. */
+export interface TaskRecord {
+  readonly name: TaskName
+  /** Hash of the examples. */
+  readonly data: string
+  readonly examples: number
+  /** Paths or URLs, as the operator gave them. */
+  readonly source: string
+  readonly at: number
+}
+
 export interface MetadataStore {
   setting(key: string): Promise<string | null>
   setSetting(key: string, value: string | null): Promise<void>
@@ -242,6 +254,11 @@ export interface MetadataStore {
   heldOut(run: string, round: number): Promise<Omit<HeldOutEvaluation, 'sample'> | null>
   /** Oldest first. */
   taskResults(run: string): Promise<TaskResult[]>
+  /** By name. */
+  tasks(): Promise<TaskRecord[]>
+  /** Takes the place of one of that name. */
+  setTaskData(task: TaskRecord): Promise<void>
+  dropTaskData(name: TaskName): Promise<void>
   /** Newest first. */
   contributions(run: string, limit: number): Promise<Omit<ContributionRow, 'message'>[]>
   close(): Promise<void>

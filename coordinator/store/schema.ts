@@ -1,6 +1,7 @@
 /** The tables, as types and as migrations. Add a migration to change one; never edit one that has shipped. */
 import { type Generated, type Kysely, type Migration, sql } from 'kysely'
 import type { Backend } from '../../shared/engine/engine.ts'
+import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import type { PresetName } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { LeaseEnd } from '../rounds/machine.ts'
@@ -162,6 +163,8 @@ export interface Database {
     sample: string
     at: number
   }
+  /** Zero-shot tasks that were imported; `data` is the hash of their examples in a folder of their own. */
+  tasks: { name: TaskName; data: string; examples: number; source: string; at: number }
 }
 
 export interface RunFile {
@@ -378,6 +381,13 @@ const corpora: Migration = {
   },
 }
 
+const tasks: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql`create table if not exists tasks (name text primary key, data text not null, examples integer not null,
+      source text not null, at bigint not null)`.execute(db)
+  },
+}
+
 export const migrations: Record<string, Migration> = {
   '001-first': first,
   '002-fragments': fragments,
@@ -385,5 +395,6 @@ export const migrations: Record<string, Migration> = {
   '006-evaluations': evaluations,
   '007-checkpoints': checkpoints,
   '008-corpora': corpora,
+  '009-tasks': tasks,
   '010-groups': groups,
 }

@@ -17,11 +17,16 @@ import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from '
 import { isOlderMachine, OLDER_RUN, withChoices } from './olderRuns.ts'
 import { type Database, migrations } from './schema.ts'
 import { startingPointSchema } from './startingPoint.ts'
+import { taskData } from './taskData.ts'
 
 export async function openSqliteStore(file: string): Promise<MetadataStore> {
   try {
     const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: connect(file) }) })
-    const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+    const migrator = new Migrator({
+      db,
+      provider: { getMigrations: async () => migrations },
+      allowUnorderedMigrations: true, // each adds what is its own, and they were not finished in the order of their numbers
+    })
     const { error } = await migrator.migrateToLatest()
     if (error) throw error
     return metadataStore(db)
@@ -47,6 +52,7 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...evaluations(db),
     ...checkpoints(db),
     ...corpora(db),
+    ...taskData(db),
     async commit(commit) {
       await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it
       await db.transaction().execute((transaction) => write(transaction, commit))

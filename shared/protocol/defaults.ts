@@ -1,6 +1,7 @@
 /** What the operator's form starts with, per preset. */
 import type { PresetName } from '../model/config.ts'
 import type { RunConfig } from './run.ts'
+import { USUAL_TASKS } from './tasks.ts'
 
 const COMMON = {
   corpus: null,
@@ -13,7 +14,10 @@ const COMMON = {
   errorFeedback: 1,
   overlap: true,
   strict: false,
+  groupSize: 4,
+  auditRate: 0.05,
   evaluation: 'auto',
+  tasks: USUAL_TASKS,
 } as const
 
 const KEPT = { last: 3, best: 1 }

@@ -10,6 +10,7 @@
 import { z } from 'zod'
 import { CODEC_NAMES } from '../codec/codec.ts'
 import { hashSchema, idSchema } from './names.ts'
+import { receiptSchema } from './run.ts'
 
 export const MESH_LIMITS = {
   /** Members of a group. */
@@ -116,10 +117,10 @@ export const reduceSchema = z.strictObject({
 export type ReduceMessage = z.infer<typeof reduceSchema>
 /** Send your own slice to the coordinator: who was to reduce it is gone, or it is looked at by chance. Null: all of it. */
 export const ownSchema = z.strictObject({ exchange: idSchema, slice: member.nullable() })
-/** How it ended for this tab: with the mean its contribution is accepted; otherwise it is sent directly. */
+/** How it ended for this tab: with a receipt, or without one: then the contribution is to be sent directly. */
 export const settledSchema = z.strictObject({
   exchange: idSchema,
-  accepted: z.boolean(),
+  receipt: receiptSchema.nullable(),
   why: z.string(),
 })
 

@@ -8,6 +8,7 @@ import { PRESET_NAMES, PRESETS } from '../model/config.ts'
 import { checkpointRulesSchema, USUAL_CHECKPOINTS } from './checkpoints.ts'
 import { EVALUATION_WAYS, openEvaluationSchema, taskResultSchema } from './evaluation.ts'
 import { hashSchema, idSchema } from './names.ts'
+import { taskRulesSchema, USUAL_TASKS } from './tasks.ts'
 
 const count = z.number().int().nonnegative()
 
@@ -62,8 +63,13 @@ export const runConfigSchema = z
     outerMomentum: z.number().min(0).max(0.999),
     /** Seeds initial weights and the order of the data. */
     seed: z.string().max(40),
+    /** Volunteers who agreed exchange contributions among themselves in groups of so many; 1: nobody does. */
+    groupSize: z.number().int().min(1).max(8).default(1),
+    /** The share of exchanges in which members' own bytes are looked at too. */
+    auditRate: z.number().min(0).max(1).default(0.05),
     evaluation: z.enum(EVALUATION_WAYS).default('auto'),
     checkpoints: checkpointRulesSchema.default(USUAL_CHECKPOINTS),
+    tasks: taskRulesSchema.default(USUAL_TASKS),
   })
   .refine((config) => config.quorum <= config.replicas, {
     path: ['quorum'],
@@ -72,6 +78,10 @@ export const runConfigSchema = z
   .refine((config) => config.innerSteps % config.fragments === 0, {
     path: ['fragments'],
     message: 'fragments must divide the inner steps',
+  })
+  .refine((config) => config.groupSize === 1 || config.codec !== 'sparse', {
+    path: ['groupSize'],
+    message: 'the mean of sparse contributions is not sparse: groups need another codec',
   })
   .refine((config) => config.fragments <= PRESETS[config.preset].layers, {
     path: ['fragments'],
