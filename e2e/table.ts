@@ -26,6 +26,7 @@ export interface Run {
     replicas: number
     tokens: number
     steps: number
+    trainLoss: number
     valLoss: number | null
     bytesUp: number
     bytesDown: number
@@ -35,7 +36,8 @@ export interface Run {
 /** One coordinator on one folder; may be killed and started again on the same port. */
 export class CoordinatorProcess {
   #child: ChildProcess | null = null
-  readonly #folder = mkdtempSync(join(tmpdir(), 'potluck-e2e-'))
+  /** POTLUCK_DATA. */
+  readonly folder = mkdtempSync(join(tmpdir(), 'potluck-e2e-'))
   #port = 0
   setupUrl = ''
 
@@ -45,7 +47,7 @@ export class CoordinatorProcess {
 
   /** Resolves once it says where it is. */
   async start(): Promise<void> {
-    const environment = { POTLUCK_DATA: this.#folder, POTLUCK_PORT: String(this.#port), POTLUCK_LOG: 'error' }
+    const environment = { POTLUCK_DATA: this.folder, POTLUCK_PORT: String(this.#port), POTLUCK_LOG: 'error' }
     const child = spawn(process.execPath, ['--import', 'tsx', 'coordinator/main.ts'], {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -75,7 +77,7 @@ export class CoordinatorProcess {
 
   async close(): Promise<void> {
     await this.#end('SIGKILL')
-    rmSync(this.#folder, { recursive: true, force: true })
+    rmSync(this.folder, { recursive: true, force: true })
   }
 
   #end(signal: NodeJS.Signals): Promise<number | null> {
@@ -121,6 +123,8 @@ export interface RunForm {
   strict?: boolean
   overlap?: boolean
   evaluation?: string
+  /** By its name; the embedded one when left out. */
+  corpus?: string
   groupSize?: number
   auditRate?: number
 }
@@ -156,6 +160,8 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     await page.getByRole('button', { name: 'Set password' }).click()
   }
   await page.getByLabel('Preset').selectOption('nano')
+  if (form.corpus !== undefined)
+    await page.getByLabel('Corpus', { exact: true }).selectOption({ label: form.corpus })
   const fields: [label: string, value: number][] = [
     ['Inner steps (H)', form.innerSteps],
     ['Batch size', form.batchSize ?? 4],

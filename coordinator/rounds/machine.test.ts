@@ -18,6 +18,7 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
     config: {
       name: 'test',
       preset: 'nano',
+      corpus: null,
       innerSteps: 4,
       batchSize: 2,
       replicas: 2,

@@ -11,6 +11,7 @@ import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { hashSchema, runConfigSchema } from '../../shared/protocol/run.ts'
 import { checkpointOf, machineSchema } from '../rounds/state.ts'
 import { checkpoints, filesOf, noteFiles, summaryOf, writeCheckpoint, writeRollback } from './checkpoints.ts'
+import { corpora } from './corpora.ts'
 import { evaluations } from './evaluations.ts'
 import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
 import { isOlderMachine, OLDER_RUN, withChoices } from './olderRuns.ts'
@@ -50,6 +51,7 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...history(db),
     ...evaluations(db),
     ...checkpoints(db),
+    ...corpora(db),
     ...taskData(db),
     async commit(commit) {
       await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it

@@ -8,6 +8,7 @@ import { measureEngines } from './engine/suite.ts'
 import { measureMesh } from './mesh.ts'
 import { measureNetwork } from './network.ts'
 import { measureTab } from './tab.ts'
+import { measureTokenizer } from './tokenizer.ts'
 import { measureUploads } from './uploads.ts'
 
 /** What a suite has measured: a table, and what else there is to say of it. */
@@ -23,6 +24,7 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   codecs: measureCodecs,
   network: measureNetwork,
   mesh: measureMesh,
+  tokenizer: measureTokenizer,
   uploads: measureUploads,
 }
 

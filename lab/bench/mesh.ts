@@ -84,7 +84,10 @@ async function measure(preset: PresetName, k: number, count: number, pages: stri
   const groups = { groupSize: k, auditRate: 0, evaluation: 'volunteers', strict: true, batchSize: 1 } as const
   await runs.create({ ...defaultRunConfig(preset), ...everybody, ...groups })
   await until(() => runs.view()?.status === 'ready')
-  const browser = await chromium.launch({ executablePath: await findChromium(), args: [...CHROMIUM_FLAGS, OWN_PAGE] })
+  const browser = await chromium.launch({
+    executablePath: await findChromium(),
+    args: [...CHROMIUM_FLAGS, OWN_PAGE],
+  })
   const tabs = await Promise.all(
     Array.from({ length: count }, () => openTab(browser.newContext(), url, pages)),
   )
