@@ -138,7 +138,6 @@ async function openTab(opening: Promise<BrowserContext>, url: string, folder: st
   })
   const page = await context.newPage()
   page.on('pageerror', (error) => console.error(error))
-  page.on('console', (message) => console.error(message.text()))
   page.on('requestfailed', (request) => console.error(request.url(), request.failure()?.errorText))
   await page.goto(`${url}${BASE}lab/bench/mesh/page.html`)
   return page

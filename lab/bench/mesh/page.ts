@@ -121,8 +121,10 @@ const tab: BenchTab = {
     const offered = { lease: work.id, bytes, parameters, codec: work.codec, steps: work.steps, loss: 5 }
     const together = await mesh.deliver({ ...offered, deadlineAt: work.deadlineAt }, signal)
     const { id, steps } = { ...work }
-    if (together === null)
-      await sendContribution({ lease: id, bytes, steps, loss: 5 }, connection.token, signal, () => undefined)
+    const receipt =
+      together ??
+      (await sendContribution({ lease: id, bytes, steps, loss: 5 }, connection.token, signal, () => undefined))
+    if (receipt.result === 'rejected') throw new Error(receipt.message)
     const sent = Date.now()
     const view = await until(() => run !== null && run.round > work.round && run)
     await fetchWeights(view)
