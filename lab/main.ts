@@ -3,20 +3,21 @@
  * are in bench/. With --json the last line is one JSON object.
  */
 import { PotluckError } from '../shared/protocol/errors.ts'
-import { measureCodecs } from './codecs/experiment.ts'
 
-/** Each prints what it has found and returns it. */
-const EXPERIMENTS: Record<string, (flags: string[]) => Promise<object>> = {
-  codecs: measureCodecs,
+/** Each prints what it has found and returns it. Loaded when asked for: some bring an engine along. */
+const EXPERIMENTS: Record<string, () => Promise<(flags: string[]) => Promise<object>>> = {
+  codecs: async () => (await import('./codecs/experiment.ts')).measureCodecs,
+  scaling: async () => (await import('./scaling/experiment.ts')).fitScaling,
 }
 
 const [name = '', ...flags] = process.argv.slice(2)
-const run = EXPERIMENTS[name]
-if (run === undefined) {
+const load = EXPERIMENTS[name]
+if (load === undefined) {
   console.error(`There is no experiment "${name}". Experiments: ${Object.keys(EXPERIMENTS).join(', ')}.`)
   process.exit(1)
 }
 try {
+  const run = await load()
   const report = await run(flags.filter((flag) => flag !== '--json'))
   if (flags.includes('--json')) console.log(JSON.stringify(report))
 } catch (error) {
