@@ -7,6 +7,7 @@ import { PotluckError } from '../shared/protocol/errors.ts'
 /** Each prints what it has found and returns it. Loaded when asked for: some bring an engine along. */
 const EXPERIMENTS: Record<string, () => Promise<(flags: string[]) => Promise<object>>> = {
   codecs: async () => (await import('./codecs/experiment.ts')).measureCodecs,
+  network: async () => (await import('./network/experiment.ts')).modelNetworks,
   scaling: async () => (await import('./scaling/experiment.ts')).fitScaling,
 }
 
