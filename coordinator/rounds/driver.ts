@@ -14,7 +14,7 @@ import {
   type RoundEvent,
   reduce,
 } from './machine.ts'
-import type { Machine } from './state.ts'
+import { type Machine, partsOf } from './state.ts'
 
 export interface Clock {
   /** Unix milliseconds. */
@@ -79,7 +79,7 @@ export class RoundDriver {
   async #handle(event: RoundEvent): Promise<Effect[]> {
     const { state, effects } = reduce(this.#machine, event)
     if (needsCommit(this.#machine, state, effects)) await this.ports.commit(state, effects, event.now)
-    const changed = JSON.stringify(state) !== JSON.stringify(this.#machine)
+    const changed = differ(state, this.#machine)
     this.#machine = state
     for (const effect of effects) {
       if (effect.type === 'merge') this.#merge(effect.merge)
@@ -119,8 +119,14 @@ export class RoundDriver {
   }
 }
 
+/** What an event leaves alone is the same object before and after. */
+const differ = (one: Machine, other: Machine): boolean =>
+  Object.keys(one).some((key) => one[key as keyof Machine] !== other[key as keyof Machine]) // keys of a Machine
+
 /** Who is present is not kept, so an event that changes nothing else needs no transaction. */
 function needsCommit(before: Machine, after: Machine, effects: readonly Effect[]): boolean {
-  const kept = (machine: Machine) => JSON.stringify({ ...machine, present: [] })
-  return effects.some((effect) => effect.type !== 'wait') || kept(before) !== kept(after)
+  if (effects.some((effect) => effect.type !== 'wait')) return true
+  const { paces, present, gone, median } = after
+  if (differ({ ...before, paces, present, gone, median }, after)) return true
+  return before.paces !== paces && JSON.stringify(partsOf(before)) !== JSON.stringify(partsOf(after))
 }
