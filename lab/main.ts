@@ -8,6 +8,7 @@ import { PotluckError } from '../shared/protocol/errors.ts'
 const EXPERIMENTS: Record<string, () => Promise<(flags: string[]) => Promise<object>>> = {
   codecs: async () => (await import('./codecs/experiment.ts')).measureCodecs,
   network: async () => (await import('./network/experiment.ts')).modelNetworks,
+  swarm: async () => (await import('./swarm/experiment.ts')).measureSwarm,
   scaling: async () => (await import('./scaling/experiment.ts')).fitScaling,
 }
 

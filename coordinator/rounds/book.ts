@@ -26,9 +26,13 @@ export class Book<T> {
   private constructor(private readonly root: Node<T>) {}
 
   static of<T>(entries: Iterable<readonly [string, T]>): Book<T> {
-    let book = new Book<T>(EMPTY)
-    for (const [id, value] of entries) book = book.with(id, value)
-    return book
+    const last = new Map(entries) // of an id that comes twice
+    return new Book(
+      build(
+        Array.from(last, ([id, value]) => ({ id, value, hash: hashOf(id) })),
+        0,
+      ),
+    )
   }
 
   get size(): number {
@@ -82,6 +86,15 @@ function hashOf(id: string): number {
 
 const slot = (hash: number, depth: number): number => (hash >>> (BITS * depth)) & (WIDTH - 1)
 
+function build<T>(entries: readonly Entry<T>[], depth: number): Node<T> {
+  if (entries.length <= LEAF || depth === DEPTH) {
+    return { count: entries.length, entries: Object.fromEntries(entries.map(({ id, value }) => [id, value])) }
+  }
+  const parts: Entry<T>[][] = Array.from({ length: WIDTH }, () => [])
+  for (const entry of entries) parts[slot(entry.hash, depth)]?.push(entry)
+  return branch(parts.map((part) => (part.length === 0 ? EMPTY : build(part, depth + 1))))
+}
+
 function put<T>(node: Node<T>, entry: Entry<T>, depth: number): Node<T> {
   if ('children' in node) {
     const at = slot(entry.hash, depth)
@@ -89,17 +102,11 @@ function put<T>(node: Node<T>, entry: Entry<T>, depth: number): Node<T> {
   }
   const entries = { ...node.entries, [entry.id]: entry.value }
   const count = Object.hasOwn(node.entries, entry.id) ? node.count : node.count + 1
-  return count <= LEAF || depth === DEPTH ? { count, entries } : split(entries, depth)
-}
-
-function split<T>(entries: Readonly<Record<string, T>>, depth: number): Node<T> {
-  let children: Node<T>[] = Array.from({ length: WIDTH }, () => EMPTY)
-  for (const [id, value] of Object.entries(entries)) {
-    const hash = hashOf(id)
-    const at = slot(hash, depth)
-    children = children.with(at, put(children[at] ?? EMPTY, { id, value, hash }, depth + 1))
-  }
-  return branch(children)
+  if (count <= LEAF || depth === DEPTH) return { count, entries }
+  return build(
+    Object.entries(entries).map(([id, value]) => ({ id, value, hash: hashOf(id) })),
+    depth,
+  )
 }
 
 const branch = <T>(children: readonly Node<T>[]): Branch<T> => ({

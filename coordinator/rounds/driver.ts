@@ -128,5 +128,8 @@ function needsCommit(before: Machine, after: Machine, effects: readonly Effect[]
   if (effects.some((effect) => effect.type !== 'wait')) return true
   const { paces, present, gone, median } = after
   if (differ({ ...before, paces, present, gone, median }, after)) return true
-  return before.paces !== paces && JSON.stringify(partsOf(before)) !== JSON.stringify(partsOf(after))
+  return (
+    before.paces !== paces &&
+    partsOf(after).some((volunteer) => before.paces.get(volunteer) !== paces.get(volunteer))
+  )
 }

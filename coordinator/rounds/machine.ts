@@ -30,7 +30,7 @@ export type RoundEvent =
       volunteer: string
       id: string
       after: string | null
-      /** Tokens a second of everybody who is known to be training, as they last told. */
+      /** Tokens a second of whoever asks and of everybody who holds a lease, as they last told. */
       speeds: Readonly<Record<string, number>>
       now: number
     }
@@ -445,7 +445,7 @@ export const mayRollBack = ({ status }: Machine): boolean => status === 'running
 
 function request(state: Draft, event: Extract<RoundEvent, { type: 'request' }>, effects: Effect[]): void {
   const { volunteer, id, now, after } = event
-  for (const [one, speed] of Object.entries(event.speeds)) notePace(state, one, speed)
+  notePace(state, volunteer, event.speeds[volunteer] ?? null)
   const round = goesOnAhead(state, volunteer, after) ? state.round + 1 : state.round
   const held = leasesOf(state, volunteer).find(([, lease]) => lease.round === round)
   if (held && state.status === 'running') endLease(state, held[0], 'released', effects) // L2
@@ -454,6 +454,7 @@ function request(state: Draft, event: Extract<RoundEvent, { type: 'request' }>, 
     effects.push({ type: 'wait', volunteer, reason })
     return
   }
+  for (const [one, speed] of Object.entries(event.speeds)) notePace(state, one, speed)
   state.median = freshMedian(state)
   const steps = leaseSteps(state, { volunteer, round, now }) // L8
   const taken = take(state.pool, steps * state.config.batchSize, state.sequencesPerEpoch) // L4, D3

@@ -181,15 +181,23 @@ export const checkpointOf = ({ round, fragments, pool, leases }: Machine): Check
  * under way. So it costs what the round does, however many volunteers there are.
  */
 export function keptOf(machine: Machine): Machine {
-  return { ...machine, paces: partsOf(machine), median: UNKNOWN_MEDIAN, present: nobody(), gone: nobody() }
+  return {
+    ...machine,
+    paces: pacesOfParts(machine),
+    median: UNKNOWN_MEDIAN,
+    present: nobody(),
+    gone: nobody(),
+  }
 }
 
-/** The paces of those who hold leases or have contributed. */
-export function partsOf({ leases, accepted, paces }: Machine): Machine['paces'] {
-  const parts = [...Object.values(leases), ...Object.values(accepted)]
+/** Who holds a lease or has contributed; a volunteer with both twice. */
+export const partsOf = ({ leases, accepted }: Machine): string[] =>
+  [...Object.values(leases), ...Object.values(accepted)].map(({ volunteer }) => volunteer)
+
+function pacesOfParts(machine: Machine): Machine['paces'] {
   return Book.of(
-    parts.flatMap(({ volunteer }) => {
-      const pace = paces.get(volunteer)
+    partsOf(machine).flatMap((volunteer) => {
+      const pace = machine.paces.get(volunteer)
       return pace ? [[volunteer, pace] as const] : []
     }),
   )
