@@ -17,17 +17,65 @@ export async function inProcesses<Task extends object, Result>(
   jobs: number,
   onResult: (task: Task, result: Result) => Promise<void>,
 ): Promise<void> {
-  const waiting = [...tasks]
-  const children = Array.from({ length: Math.min(jobs, tasks.length) }, () => startProcess(script))
-  const work = async (child: ChildProcess) => {
-    for (let task = waiting.shift(); task !== undefined; task = waiting.shift()) {
-      await onResult(task, await ask<Result>(child, task))
-    }
-  }
+  const crew = new Crew<Task, Result>(script, Math.min(jobs, tasks.length))
   try {
-    await Promise.all(children.map(work))
+    await Promise.all(tasks.map(async (task) => onResult(task, await crew.do(task))))
   } finally {
-    for (const child of children) child.kill()
+    crew.dismiss()
+  }
+}
+
+/** Processes that take tasks as they come, first come first served. They start with the first task. */
+export class Crew<Task extends object, Result> {
+  readonly #script: URL
+  readonly #jobs: number
+  readonly #idle: ChildProcess[] = []
+  readonly #all: ChildProcess[] = []
+  readonly #waiting: { task: Task; resolve: (result: Result) => void; reject: (error: unknown) => void }[] =
+    []
+  #dismissed = false
+
+  constructor(script: URL, jobs: number) {
+    this.#script = script
+    this.#jobs = jobs
+  }
+
+  /** @throws Error when the task failed, its process ended or the crew was dismissed */
+  do(task: Task): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ task, resolve, reject })
+      this.#next()
+    })
+  }
+
+  /** Ends all processes, whatever they are at. */
+  dismiss(): void {
+    this.#dismissed = true
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('The experiment has ended.'))
+    for (const child of this.#all) child.kill()
+  }
+
+  #next(): void {
+    if (this.#dismissed || this.#waiting.length === 0) return
+    const child = this.#idle.pop() ?? this.#start()
+    const waiting = child && this.#waiting.shift()
+    if (!child || !waiting) return
+    ask<Result>(child, waiting.task)
+      .then(waiting.resolve, (error: unknown) => {
+        waiting.reject(error)
+        if (!this.#dismissed) this.dismiss()
+      })
+      .finally(() => {
+        this.#idle.push(child)
+        this.#next()
+      })
+  }
+
+  #start(): ChildProcess | null {
+    if (this.#all.length >= this.#jobs) return null
+    const child = startProcess(this.#script)
+    this.#all.push(child)
+    return child
   }
 }
 
