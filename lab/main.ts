@@ -9,6 +9,12 @@ const EXPERIMENTS: Record<string, () => Promise<(flags: string[]) => Promise<obj
   codecs: async () => (await import('./codecs/experiment.ts')).measureCodecs,
   network: async () => (await import('./network/experiment.ts')).modelNetworks,
   swarm: async () => (await import('./swarm/experiment.ts')).measureSwarm,
+  compare: async () => (await import('./compare/experiment.ts')).compareMethods,
+  batch: async () => (await import('./batch/experiment.ts')).varyBatch,
+  'outer-lr': async () => (await import('./outer-lr/experiment.ts')).varyOuterRate,
+  h: async () => (await import('./h/experiment.ts')).varyInnerSteps,
+  overtrain: async () => (await import('./overtrain/experiment.ts')).overtrain,
+  robust: async () => (await import('./robust/experiment.ts')).troubleRuns,
   scaling: async () => (await import('./scaling/experiment.ts')).fitScaling,
 }
 

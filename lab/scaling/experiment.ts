@@ -37,7 +37,7 @@ interface How {
 }
 
 export function reportOf(points: readonly Point[], { paper, quick, command }: How): Report {
-  const known = QUANTITIES.filter((quantity) => points.every((point) => point[quantity] !== null))
+  const known = QUANTITIES.filter((quantity) => points.some((point) => point[quantity] !== null))
   const laws = known.flatMap((quantity) => lawsOf(points, quantity))
   return {
     experiment: paper ? 'scaling-paper' : 'scaling',

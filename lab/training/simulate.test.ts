@@ -5,7 +5,7 @@ import { nodeWasmPaths } from '../../shared/engine/tfjs/nodeWasmPaths.ts'
 import { randomFrom } from '../../shared/model/random.ts'
 import type { Corpus } from '../common/corpus.ts'
 import { baseSpec, scaleOf } from './scale.ts'
-import { simulate } from './simulate.ts'
+import { DIVERGED, simulate } from './simulate.ts'
 import type { Spec } from './spec.ts'
 
 const SCALE = scaleOf({ tiny: true, quick: false, seeds: null })
@@ -78,6 +78,12 @@ describe('a training run', () => {
     const troubled = await loss(spec(4, { trouble }))
     expect(troubled).toBeLessThan(Math.log(300))
     expect(troubled).not.toBe(await loss(spec(4)))
+  })
+
+  it('that diverges is worse than any other, and spoils none after it', async () => {
+    const once = await loss(spec(2))
+    expect(await loss(spec(2, { innerLearningRate: 1e30 }))).toBe(DIVERGED)
+    expect(await loss(spec(2))).toBe(once)
   })
 
   it('learns with RDA', async () => {

@@ -5,7 +5,7 @@
 import { CODECS } from '../../shared/codec/codec.ts'
 import { encodeWithFeedback } from '../../shared/codec/feedback.ts'
 import { applyOuterStep, pseudoGradient } from '../../shared/diloco/outer.ts'
-import type { Engine, OptimiserState } from '../../shared/engine/engine.ts'
+import { type Engine, EngineError, type OptimiserState } from '../../shared/engine/engine.ts'
 import { localWarmup } from '../../shared/engine/schedule.ts'
 import { initialParameters } from '../../shared/model/initial.ts'
 import { parameterLayout } from '../../shared/model/layout.ts'
@@ -22,6 +22,9 @@ interface Replica {
   readonly late: boolean
 }
 
+/** Nats per token that stand for a run whose loss was no number: worse than anything that has one. */
+export const DIVERGED = 99
+
 /** Steps of data parallelism that are leased at once. */
 const CHUNK = 64
 
@@ -30,11 +33,22 @@ export async function simulate(engine: Engine, corpus: Corpus, spec: Spec): Prom
   const lease = openLeases(corpus, spec.seed, 0)
   const initial = initialParameters(spec.model, spec.seed)
   const job = { engine, spec, lease, initial }
-  const { bytesUp, tokens, rounds } =
-    spec.replicas === null ? await trainParallel(job) : await trainDiloco(job)
+  const spent = await trained(job)
   const { nats, tokens: predicted } = await engine.evaluate(corpus.heldOut)
   const { user, system } = process.cpuUsage(clock)
-  return { loss: nats / predicted, tokens, rounds, bytesUp, seconds: (user + system) / 1e6 }
+  const loss = spent === null ? DIVERGED : Math.min(DIVERGED, nats / predicted)
+  return { ...(spent ?? { bytesUp: 0, tokens: 0, rounds: 0 }), loss, seconds: (user + system) / 1e6 }
+}
+
+/** Null for a run that diverged. */
+async function trained(job: Job): Promise<Spent | null> {
+  try {
+    return await (job.spec.replicas === null ? trainParallel(job) : trainDiloco(job))
+  } catch (error) {
+    if (!(error instanceof EngineError) || error.code !== 'engine/not-finite') throw error
+    job.engine.setParameters(job.initial)
+    return null
+  }
 }
 
 interface Job {

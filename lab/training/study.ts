@@ -1,0 +1,87 @@
+/** What all training experiments do around their runs: options, workshop, methods by name, means over seeds. */
+import { OUT, readOptions } from '../common/options.ts'
+import { publish, type Report, type SavedReport, type Voice } from '../common/report.ts'
+import { type Estimate, estimate } from '../common/statistics.ts'
+import { METHODS, type Method, replicasOf } from '../scaling/paper.ts'
+import { type Scale, scaleOf, seedsOf, TRAINING_EXTRAS } from './scale.ts'
+import type { Spec } from './spec.ts'
+import { type Tuned, tune } from './tune.ts'
+import { Workshop } from './workshop.ts'
+
+export interface Study {
+  readonly scale: Scale
+  readonly codec: Spec['codec']
+  readonly workshop: Workshop
+  /** Tuned once, and for all experiments. */
+  tuned(method: Method): Promise<Tuned>
+  /** Over the scale's seeds. */
+  loss(spec: Spec): Promise<Estimate>
+}
+
+type Body = Omit<Report, 'experiment' | 'command' | 'quick'>
+
+/** All training experiments share one cache in the folder that they write to, unless told otherwise. */
+export async function runStudy(
+  experiment: string,
+  flags: readonly string[],
+  voice: Voice,
+  investigate: (study: Study) => Promise<Body>,
+): Promise<SavedReport> {
+  const options = readOptions('training', flags, TRAINING_EXTRAS)
+  const scale = scaleOf(options)
+  const workshop = await Workshop.open(options, voice)
+  const { codec } = options
+  const methods = new Map<Method, Promise<Tuned>>()
+  const study: Study = {
+    scale,
+    codec,
+    workshop,
+    tuned(method) {
+      const known = methods.get(method) ?? tune(workshop, scale, replicasIn(method), codec)
+      methods.set(method, known)
+      return known
+    },
+    async loss(spec) {
+      const runs = seedsOf(scale).map((seed) => workshop.run({ ...spec, seed }))
+      return estimate((await Promise.all(runs)).map(({ loss }) => loss))
+    },
+  }
+  try {
+    const body = await investigate(study)
+    const asked = flags.filter((flag, i) => flag !== '--out' && flags[i - 1] !== '--out').join(' ')
+    const command = `npm run lab -- ${experiment}${asked === '' ? '' : ` ${asked}`}`
+    const quick = scale.name !== 'full'
+    return await publish({ experiment, command, quick, ...body }, options.out, voice)
+  } finally {
+    workshop.close()
+  }
+}
+
+export const DEFAULT_FOLDER = OUT
+export const replicasIn = (method: Method): number | null =>
+  method === 'data parallel' ? null : replicasOf(method)
+export const methodsUpTo = (replicas: number): readonly Method[] =>
+  METHODS.filter((method) => (replicasIn(method) ?? 0) <= replicas)
+
+/** Tuning of several methods goes on side by side. */
+export const tunedAll = (study: Study, methods: readonly Method[]): Promise<Tuned[]> =>
+  Promise.all(methods.map((method) => study.tuned(method)))
+
+export const percentOf = (value: number, of: number): number => 100 * (value / of - 1)
+/** With its sign. */
+export const signed = (value: number): string => `${value > 0 ? '+' : ''}${value.toFixed(2)} %`
+
+/** Said of every experiment here. */
+export const ABOUT = ({ scale, codec }: Study): string =>
+  `Embedded corpus, vocabulary of ${scale.models[0]?.vocabSize}, sequences of ${scale.models[0]?.sequenceLength} tokens, ${scale.tokensAParameter} tokens a parameter, H = ${scale.innerSteps} unless said, ${codec} up, means over ${scale.seeds} ${scale.seeds === 1 ? 'seed' : 'seeds'}. Loss is of the global weights on ${scale.heldOutTokens} validation tokens, nats per token.${scale.name === 'full' ? '' : ' This is the small form: its numbers mean little.'}`
+
+/** In the order in which keys first come. */
+export function grouped<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const item of items) {
+    const group = groups.get(key(item))
+    if (group) group.push(item)
+    else groups.set(key(item), [item])
+  }
+  return groups
+}
