@@ -4,12 +4,20 @@
  */
 import { parameterCount } from '../../shared/model/layout.ts'
 import { chartOf } from '../common/chart.ts'
-import { type SavedReport, TERMINAL, type Voice } from '../common/report.ts'
+import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
 import { METHODS, type Method } from '../scaling/paper.ts'
 import type { Point } from '../scaling/points.ts'
-import { ABOUT, percentOf, runStudy, type Study, signed, tunedAll } from '../training/study.ts'
+import {
+  ABOUT,
+  percentOf,
+  runStudy,
+  type Study,
+  type Surroundings,
+  signed,
+  tunedAll,
+} from '../training/study.ts'
 import { rateFor, type Tuned, tunedSpec } from '../training/tune.ts'
 
 interface Row {
@@ -21,8 +29,8 @@ interface Row {
   readonly tuned: Tuned
 }
 
-export const compareMethods = (flags: string[], voice: Voice = TERMINAL): Promise<SavedReport> =>
-  runStudy('compare', flags, voice, investigate)
+export const compareMethods = (flags: string[], around: Surroundings = {}): Promise<SavedReport> =>
+  runStudy('compare', flags, around, investigate)
 
 async function investigate(study: Study) {
   const { scale, codec } = study

@@ -4,7 +4,7 @@
  */
 import { parameterCount } from '../../shared/model/layout.ts'
 import { chartOf } from '../common/chart.ts'
-import { type SavedReport, TERMINAL, type Voice } from '../common/report.ts'
+import type { SavedReport } from '../common/report.ts'
 import type { Table } from '../common/table.ts'
 import type { Method } from '../scaling/paper.ts'
 import { stepsOf } from '../training/plan.ts'
@@ -16,6 +16,7 @@ import {
   percentOf,
   runStudy,
   type Study,
+  type Surroundings,
   signed,
   tunedAll,
 } from '../training/study.ts'
@@ -35,8 +36,8 @@ interface Row {
   readonly loss: number
 }
 
-export const varyInnerSteps = (flags: string[], voice: Voice = TERMINAL): Promise<SavedReport> =>
-  runStudy('h', flags, voice, investigate)
+export const varyInnerSteps = (flags: string[], around: Surroundings = {}): Promise<SavedReport> =>
+  runStudy('h', flags, around, investigate)
 
 async function investigate(study: Study) {
   const { scale, codec } = study

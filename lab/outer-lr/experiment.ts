@@ -2,10 +2,10 @@
 import { outerLearningRate } from '../../shared/diloco/outer.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { chartOf } from '../common/chart.ts'
-import { type SavedReport, TERMINAL, type Voice } from '../common/report.ts'
+import type { SavedReport } from '../common/report.ts'
 import type { Table } from '../common/table.ts'
 import { METHODS, type Method, replicasOf } from '../scaling/paper.ts'
-import { ABOUT, runStudy, type Study, tunedAll } from '../training/study.ts'
+import { ABOUT, runStudy, type Study, type Surroundings, tunedAll } from '../training/study.ts'
 import { tunedSpec } from '../training/tune.ts'
 
 const RATES = [0.2, 0.4, 0.6, 0.8, 1]
@@ -19,8 +19,8 @@ interface Row {
   readonly losses: readonly number[]
 }
 
-export const varyOuterRate = (flags: string[], voice: Voice = TERMINAL): Promise<SavedReport> =>
-  runStudy('outer-lr', flags, voice, investigate)
+export const varyOuterRate = (flags: string[], around: Surroundings = {}): Promise<SavedReport> =>
+  runStudy('outer-lr', flags, around, investigate)
 
 async function investigate(study: Study) {
   const { scale, codec } = study

@@ -5,7 +5,7 @@
 import { flopsPerToken } from '../../shared/model/flops.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { chartOf } from '../common/chart.ts'
-import { type SavedReport, TERMINAL, type Voice } from '../common/report.ts'
+import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
 import type { Method } from '../scaling/paper.ts'
@@ -16,6 +16,7 @@ import {
   percentOf,
   runStudy,
   type Study,
+  type Surroundings,
   signed,
   tunedAll,
 } from '../training/study.ts'
@@ -32,8 +33,8 @@ interface Row {
   readonly loss: Estimate
 }
 
-export const overtrain = (flags: string[], voice: Voice = TERMINAL): Promise<SavedReport> =>
-  runStudy('overtrain', flags, voice, investigate)
+export const overtrain = (flags: string[], around: Surroundings = {}): Promise<SavedReport> =>
+  runStudy('overtrain', flags, around, investigate)
 
 async function investigate(study: Study) {
   const { scale, codec } = study
@@ -65,7 +66,7 @@ async function investigate(study: Study) {
 const tableOf = (rows: readonly Row[]): Table => ({
   id: 'overtrain',
   title: 'Validation loss by tokens',
-  columns: ['N', 'method', 'times 20 N', 'FLOP', 'loss', '95 % from', 'to'],
+  columns: ['N', 'method', 'times the tokens', 'FLOP', 'loss', '95 % from', 'to'],
   rows: rows.map(({ n, method, times, flops, loss }) => [
     n,
     method,

@@ -4,17 +4,17 @@
  */
 import { parameterCount } from '../../shared/model/layout.ts'
 import { chartOf } from '../common/chart.ts'
-import { type SavedReport, TERMINAL, type Voice } from '../common/report.ts'
+import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
 import { baseSpec } from '../training/scale.ts'
 import type { Spec } from '../training/spec.ts'
-import { ABOUT, percentOf, runStudy, type Study, signed } from '../training/study.ts'
+import { ABOUT, percentOf, runStudy, type Study, type Surroundings, signed } from '../training/study.ts'
 import { bestRate, tunedSpec } from '../training/tune.ts'
 import { FEW_PARTS, PARTS, type Part } from './parts.ts'
 
-export const troubleRuns = (flags: string[], voice: Voice = TERMINAL): Promise<SavedReport> =>
-  runStudy('robust', flags, voice, investigate)
+export const troubleRuns = (flags: string[], around: Surroundings = {}): Promise<SavedReport> =>
+  runStudy('robust', flags, around, investigate)
 
 interface Row {
   readonly name: string

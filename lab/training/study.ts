@@ -1,21 +1,30 @@
 /** What all training experiments do around their runs: options, workshop, methods by name, means over seeds. */
 import { OUT, readOptions } from '../common/options.ts'
-import { publish, type Report, type SavedReport, type Voice } from '../common/report.ts'
+import { publish, type Report, type SavedReport, TERMINAL, type Voice } from '../common/report.ts'
 import { type Estimate, estimate } from '../common/statistics.ts'
 import { METHODS, type Method, replicasOf } from '../scaling/paper.ts'
 import { type Scale, scaleOf, seedsOf, TRAINING_EXTRAS } from './scale.ts'
 import type { Spec } from './spec.ts'
-import { type Tuned, tune } from './tune.ts'
-import { Workshop } from './workshop.ts'
+import { type Runner, type Tuned, tune } from './tune.ts'
+import { Workshop, type WorkshopOptions } from './workshop.ts'
 
 export interface Study {
   readonly scale: Scale
   readonly codec: Spec['codec']
-  readonly workshop: Workshop
+  readonly workshop: Runner
   /** Tuned once, and for all experiments. */
   tuned(method: Method): Promise<Tuned>
   /** Over the scale's seeds. */
   loss(spec: Spec): Promise<Estimate>
+}
+
+/** Who does the runs, until closed. */
+export type OpenRunner = (options: WorkshopOptions, voice: Voice) => Promise<Runner & { close(): void }>
+export const openWorkshop: OpenRunner = (options, voice) => Workshop.open(options, voice)
+
+export interface Surroundings {
+  readonly voice?: Voice
+  readonly open?: OpenRunner
 }
 
 type Body = Omit<Report, 'experiment' | 'command' | 'quick'>
@@ -24,12 +33,12 @@ type Body = Omit<Report, 'experiment' | 'command' | 'quick'>
 export async function runStudy(
   experiment: string,
   flags: readonly string[],
-  voice: Voice,
+  { voice = TERMINAL, open = openWorkshop }: Surroundings,
   investigate: (study: Study) => Promise<Body>,
 ): Promise<SavedReport> {
   const options = readOptions('training', flags, TRAINING_EXTRAS)
   const scale = scaleOf(options)
-  const workshop = await Workshop.open(options, voice)
+  const workshop = await open(options, voice)
   const { codec } = options
   const methods = new Map<Method, Promise<Tuned>>()
   const study: Study = {
