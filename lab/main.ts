@@ -15,6 +15,7 @@ const EXPERIMENTS: Record<string, () => Promise<(flags: string[]) => Promise<obj
   h: async () => (await import('./h/experiment.ts')).varyInnerSteps,
   overtrain: async () => (await import('./overtrain/experiment.ts')).overtrain,
   robust: async () => (await import('./robust/experiment.ts')).troubleRuns,
+  report: async () => (await import('./report/experiment.ts')).makeReport,
   scaling: async () => (await import('./scaling/experiment.ts')).fitScaling,
 }
 
