@@ -20,6 +20,8 @@ export interface Series {
   readonly points: readonly Point[]
   /** Default: both. */
   readonly draw?: 'line' | 'marks' | 'dashes'
+  /** Which of the eight colours; default: its place among the series. */
+  readonly hue?: number
 }
 
 export interface Chart {
@@ -68,7 +70,7 @@ export function chartOf({ title, x, y, series }: Chart): string {
     element('rect', { width: WIDTH, height: HEIGHT, style: 'fill: var(--ground)' }),
     text(BOX.left, 24, title, { class: 'title' }),
     ...frame(x, across, y, up),
-    ...drawn.flatMap((one, i) => drawSeries(one, i % HUES, across.scale, up.scale)),
+    ...drawn.flatMap((one, i) => drawSeries(one, hueOf(one, i), across.scale, up.scale)),
     ...legend(drawn),
   ]
   const size = { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: WIDTH, height: HEIGHT }
@@ -158,18 +160,21 @@ function drawSeries({ points, draw }: Series, hue: number, x: Scale, y: Scale): 
   ]
 }
 
+const hueOf = ({ hue }: Series, index: number): number => (hue ?? index) % HUES
+
 const pixel = (value: number) => Math.round(value * 100) / 100
 
 /** Under the diagram, in as many lines as needed. */
 function legend(series: readonly Series[]): string[] {
   let [at, row] = [BOX.left, 0]
-  return series.flatMap(({ name }, i) => {
+  return series.flatMap((one, i) => {
+    const { name } = one
     const length = 30 + 6.6 * name.length
     if (at > BOX.left && at + length > WIDTH) [at, row] = [BOX.left, row + 1]
     const [from, y] = [at, BOX.bottom + 58 + 16 * row]
     at += length
     return [
-      element('circle', { cx: from + 5, cy: y - 4, r: 4, class: `m${i % HUES}` }),
+      element('circle', { cx: from + 5, cy: y - 4, r: 4, class: `m${hueOf(one, i)}` }),
       text(from + 14, y, name),
     ]
   })

@@ -25,7 +25,7 @@ describe('a table', () => {
   })
 
   it('is HTML without markup of its own contents', () => {
-    expect(htmlOf(TABLE)).toContain('<td>&#60;b&#62;</td><td>–</td>')
+    expect(htmlOf(TABLE)).toContain('<td>&#60;b&#62;</td><td class="number">–</td>')
   })
 
   it.each([

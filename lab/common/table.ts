@@ -44,9 +44,9 @@ export function csvOf({ columns, rows }: Table): string {
 }
 
 export function htmlOf({ title, columns, rows, note }: Table): string {
-  const head = columns.map((name) => `<th scope="col">${escaped(name)}</th>`).join('')
-  const cell = (value: CellValue) =>
-    `<td${typeof value === 'number' ? ' class="number"' : ''}>${escaped(shown(value))}</td>`
+  const classOf = (i: number) => (rows.every((row) => typeof row[i] !== 'string') ? ' class="number"' : '')
+  const head = columns.map((name, i) => `<th scope="col"${classOf(i)}>${escaped(name)}</th>`).join('')
+  const cell = (value: CellValue, i: number) => `<td${classOf(i)}>${escaped(shown(value))}</td>`
   const body = rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`).join('\n')
   const below = note ? `<p class="note">${escaped(note)}</p>` : ''
   return `<div class="wide"><table><caption>${escaped(title)}</caption><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>${below}`

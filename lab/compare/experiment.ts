@@ -125,6 +125,7 @@ const penaltyPlot = (rows: readonly Row[]): string =>
     y: { label: '%' },
     series: METHODS.filter((method) => method !== 'data parallel').map((method) => ({
       name: method,
+      hue: METHODS.indexOf(method),
       points: rows
         .filter((row) => row.method === method)
         .map(({ n, penalty }) => ({ x: n, y: 100 * penalty })),

@@ -147,8 +147,10 @@ function plotOf(points: readonly Point[], quantity: Quantity): string {
   const series = methodsIn(points).flatMap((method): Series[] => {
     const samples = samplesOf(points, quantity, method)
     const law = attempt(() => fitAlone(samples))
-    const marks: Series = { name: method, draw: 'marks', points: samples.map(({ n, y }) => ({ x: n, y })) }
-    return law ? [marks, lineOf(law, ends)] : [marks]
+    const hue = METHODS.indexOf(method)
+    const drawn = samples.map(({ n, y }) => ({ x: n, y }))
+    const marks: Series = { name: method, draw: 'marks', hue, points: drawn }
+    return law ? [marks, { ...lineOf(law, ends), hue }] : [marks]
   })
   const x = { label: 'N, parameters', log: true }
   return chartOf({ title: WORDS[quantity], x, y: { label: WORDS[quantity], log: true }, series })
