@@ -41,7 +41,7 @@ const RETRY_MS = 10_000
 export class RoundDriver {
   #machine: Machine
   #queue: Promise<unknown> = Promise.resolve()
-  #cancelWake: () => void = () => undefined
+  #wake: { readonly at: number; readonly cancel: () => void } | null = null
   #closed = false
 
   constructor(
@@ -91,14 +91,22 @@ export class RoundDriver {
   }
 
   #setWake(at: number | null = nextWake(this.#machine)): void {
+    if (at !== null && this.#wake?.at === at) return
     this.#cancelWake()
     if (at === null || this.#closed) return
-    this.#cancelWake = this.ports.clock.at(at, () => {
+    const cancel = this.ports.clock.at(at, () => {
+      this.#wake = null
       this.dispatch({ type: 'tick', now: this.ports.clock.now() }).catch((error: unknown) => {
         this.ports.problem('internal', `A timer could not be handled: ${String(error)} Trying again.`)
         this.#setWake(this.ports.clock.now() + RETRY_MS)
       })
     })
+    this.#wake = { at, cancel }
+  }
+
+  #cancelWake(): void {
+    this.#wake?.cancel()
+    this.#wake = null
   }
 
   #merge(merge: Merge): void {

@@ -165,8 +165,8 @@ function clear(state: Draft, name: RecordName): void {
 /** When the machine next wants a `tick`; null when no time matters to it. */
 export function nextWake(state: Machine): number | null {
   if (state.status !== 'running') return null
-  const times = Object.values(state.leases).flatMap((lease) =>
-    lease.orphanedAt === null ? [] : [lease.orphanedAt + LIMITS.leaseGraceSeconds * 1_000],
+  const times = orphans(state).map(
+    ([, { orphanedAt }]) => (orphanedAt ?? 0) + LIMITS.leaseGraceSeconds * 1_000,
   )
   if (state.deadlineAt !== null && state.phase === 'training') times.push(state.deadlineAt)
   return times.length === 0 ? null : Math.min(...times)
@@ -190,8 +190,8 @@ function mindTheClock(state: Draft, now: number): void {
   const full = now + state.config.deadlineSeconds * 1_000
   if (state.openedAt !== null) state.openedAt = Math.min(state.openedAt, now)
   if (state.deadlineAt !== null) state.deadlineAt = Math.min(state.deadlineAt, full)
-  for (const [id, lease] of Object.entries(state.leases)) {
-    if (lease.orphanedAt !== null && lease.orphanedAt > now) orphan(state, id, now)
+  for (const [id, { orphanedAt }] of orphans(state)) {
+    if (orphanedAt !== null && orphanedAt > now) orphan(state, id, now)
   }
 }
 
@@ -269,7 +269,7 @@ function advance(state: Draft, now: number, effects: Effect[]): void {
   if (state.status !== 'running') return
   const isGone = ({ orphanedAt }: OpenLease) =>
     orphanedAt !== null && now >= orphanedAt + LIMITS.leaseGraceSeconds * 1_000
-  const gone = Object.entries(state.leases).filter(([, lease]) => isGone(lease))
+  const gone = orphans(state).filter(([, lease]) => isGone(lease))
   endLeases(state, gone, 'orphaned', effects) // L5
   const { replicas, strict, deadlineSeconds } = state.config
   const enough = strict ? replicas : state.config.quorum // R11
@@ -295,9 +295,9 @@ function open(state: Draft, now: number): void {
 /** Looks at no more volunteers than have contributed or were refused, and one more. */
 function nobodyLeft(state: Machine): boolean {
   if (leasesIn(state, state.round).length > 0) return false
-  const contributed = new Set(Object.values(state.accepted).map(({ volunteer }) => volunteer))
+  const done = new Set(Object.values(state.accepted).map(({ volunteer }) => volunteer))
   for (const volunteer of state.present.keys()) {
-    if (!contributed.has(volunteer) && !isSetAside(state, volunteer)) return false
+    if (!done.has(volunteer) && !isSetAside(state, volunteer)) return false
   }
   return true
 }
@@ -486,12 +486,17 @@ function refusalToLease(state: Machine, volunteer: string, round: number): WaitR
   if (state.status !== 'running') return state.status
   const ahead = round > state.round
   if (ahead && round > state.config.rounds) return 'contributed'
-  const accepted = ahead ? [] : Object.values(state.accepted)
-  if (accepted.some((c) => c.volunteer === volunteer)) return 'contributed' // L3
+  if (!ahead && contributed(state, volunteer)) return 'contributed' // L3
   if (!ahead && state.phase === 'merging') return 'merging'
   if ((!ahead && state.phase === 'gathering') || !state.present.has(volunteer)) return 'gathering'
   if (isSetAside(state, volunteer)) return 'set-aside'
-  return leasesIn(state, round).length + accepted.length < state.config.replicas ? null : 'round-full' // L1
+  const accepted = ahead ? 0 : Object.keys(state.accepted).length
+  return leasesIn(state, round).length + accepted < state.config.replicas ? null : 'round-full' // L1
+}
+
+function contributed({ accepted }: Machine, volunteer: string): boolean {
+  for (const id in accepted) if (accepted[id]?.volunteer === volunteer) return true
+  return false
 }
 
 /** [L6] */
@@ -619,11 +624,23 @@ function everybodyGone(state: Draft): void {
 }
 
 /** The open leases of a round: of this one, or of the next. */
-const leasesIn = (state: Machine, round: number): [string, OpenLease][] =>
-  Object.entries(state.leases).filter(([, lease]) => lease.round === round)
+const leasesIn = (state: Machine, round: number) => leasesWhere(state, (lease) => lease.round === round)
 
-const leasesOf = (state: Machine, volunteer: string): [string, OpenLease][] =>
-  Object.entries(state.leases).filter(([, lease]) => lease.volunteer === volunteer)
+const leasesOf = (state: Machine, volunteer: string) =>
+  leasesWhere(state, (lease) => lease.volunteer === volunteer)
+
+/** Those whose volunteers are gone. */
+const orphans = (state: Machine) => leasesWhere(state, ({ orphanedAt }) => orphanedAt !== null)
+
+/** Every event asks several times, and mostly for few of them: a list of all entries would cost more than the rest of it. */
+function leasesWhere({ leases }: Machine, wanted: (lease: OpenLease) => boolean): [string, OpenLease][] {
+  const found: [string, OpenLease][] = []
+  for (const id in leases) {
+    const lease = leases[id]
+    if (lease && wanted(lease)) found.push([id, lease])
+  }
+  return found
+}
 
 function endLeasesOf(state: Draft, volunteer: string, how: LeaseEnd, effects: Effect[]): void {
   endLeases(state, leasesOf(state, volunteer), how, effects)

@@ -29,7 +29,7 @@ const BASE = {
   batchSize: 8,
   codec: 'int4',
   overlap: true,
-  rounds: 12,
+  rounds: 6,
   hours: 24,
 } as const
 const SIZES = [10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000]

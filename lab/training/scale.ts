@@ -50,7 +50,7 @@ const QUICK: Scale = {
   ...FULL,
   name: 'quick',
   models: [model([1, 1, 8, 64], 512, 32), model([1, 1, 16, 64], 512, 32)],
-  tokensAParameter: 5,
+  tokensAParameter: 10,
   innerSteps: 10,
   batches: [8, 16],
   outerLearningRates: [0.4, 0.8],
