@@ -5,6 +5,7 @@
 import { parameterCount } from '../../shared/model/layout.ts'
 import { chartOf } from '../common/chart.ts'
 import type { SavedReport } from '../common/report.ts'
+import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
 import type { Method } from '../scaling/paper.ts'
 import type { Spec } from '../training/spec.ts'
@@ -22,7 +23,7 @@ import {
 import { tunedSpec } from '../training/tune.ts'
 
 /** Times the tuned batch. */
-const FACTORS = [1 / 4, 1 / 2, 1, 2, 4, 8]
+const FACTORS = [1 / 2, 1, 2, 4, 8]
 /** Powers of √2 about the scaled rate. */
 const RATES = [-1, 0, 1]
 /** Of the best loss: still as good. */
@@ -34,6 +35,7 @@ interface Row {
   readonly batch: number
   readonly rate: number
   readonly loss: number
+  readonly interval: Estimate['interval']
 }
 
 export const varyBatch = (flags: string[], around: Surroundings = {}): Promise<SavedReport> =>
@@ -71,11 +73,9 @@ function rowOf(study: Study, method: Method, base: Spec, factor: number): Promis
     return { ...base, batch, innerLearningRate: Number(scaled.toPrecision(6)) }
   })
   const bestOf = async (): Promise<Row> => {
-    const tried = await Promise.all(
-      specs.map(async (spec) => ({ rate: spec.innerLearningRate, loss: (await study.loss(spec)).mean })),
-    )
-    const best = tried.reduce((least, one) => (one.loss < least.loss ? one : least))
-    return { method, n: parameterCount(base.model), batch, ...best }
+    const { spec, loss } = await study.best(specs)
+    const n = parameterCount(base.model)
+    return { method, n, batch, rate: spec.innerLearningRate, loss: loss.mean, interval: loss.interval }
   }
   return bestOf()
 }
@@ -108,7 +108,7 @@ const plotOf = (rows: readonly Row[], n: number) => ({
       name: method,
       points: rows
         .filter((row) => row.n === n && row.method === method)
-        .map(({ batch, loss }) => ({ x: batch, y: loss })),
+        .map(({ batch, loss, interval }) => ({ x: batch, y: loss, between: interval })),
     })),
   }),
 })

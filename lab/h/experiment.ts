@@ -5,6 +5,7 @@
 import { parameterCount } from '../../shared/model/layout.ts'
 import { chartOf } from '../common/chart.ts'
 import type { SavedReport } from '../common/report.ts'
+import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
 import type { Method } from '../scaling/paper.ts'
 import { stepsOf } from '../training/plan.ts'
@@ -24,7 +25,7 @@ import { tunedSpec } from '../training/tune.ts'
 
 const STEPS = [1, 5, 10, 30, 100, 300]
 /** The paper's grid has 0.05 and 0.1 too, for small H. */
-const OUTER_RATES = { small: [0.05, 0.1, 0.4], large: [0.4, 0.6, 0.8, 1] }
+const OUTER_RATES = { small: [0.05, 0.1, 0.4], large: [0.4, 0.6, 1] }
 const SMALL = 5
 const METHODS = methodsUpTo(4).filter((method) => method !== 'data parallel')
 
@@ -34,6 +35,7 @@ interface Row {
   readonly h: number
   readonly outerLearningRate: number
   readonly loss: number
+  readonly interval: Estimate['interval']
 }
 
 export const varyInnerSteps = (flags: string[], around: Surroundings = {}): Promise<SavedReport> =>
@@ -66,14 +68,16 @@ async function investigate(study: Study) {
 
 async function rowOf(study: Study, method: Method, base: Spec): Promise<Row> {
   const rates = base.innerSteps <= SMALL ? OUTER_RATES.small : OUTER_RATES.large
-  const tried = await Promise.all(
-    rates.map(async (outerLearningRate) => ({
-      outerLearningRate,
-      loss: (await study.loss({ ...base, outerLearningRate })).mean,
-    })),
-  )
-  const best = tried.reduce((least, one) => (one.loss < least.loss ? one : least))
-  return { method, n: parameterCount(base.model), h: base.innerSteps, ...best }
+  const { spec, loss } = await study.best(rates.map((outerLearningRate) => ({ ...base, outerLearningRate })))
+  const { outerLearningRate, innerSteps: h } = spec
+  return {
+    method,
+    n: parameterCount(base.model),
+    h,
+    outerLearningRate,
+    loss: loss.mean,
+    interval: loss.interval,
+  }
 }
 
 const tableOf = (rows: readonly Row[]): Table => ({
@@ -103,7 +107,7 @@ const plotOf = (rows: readonly Row[], n: number) => ({
       name: method,
       points: rows
         .filter((row) => row.n === n && row.method === method)
-        .map(({ h, loss }) => ({ x: h, y: loss })),
+        .map(({ h, loss, interval }) => ({ x: h, y: loss, between: interval })),
     })),
   }),
 })

@@ -42,7 +42,7 @@ async function investigate(study: Study) {
   )
   return {
     title: 'The outer learning rate',
-    about: ABOUT(study),
+    about: `${ABOUT(study)} Here of the first seed alone.`,
     findings: findingsOf(rows),
     tables: [tableOf(rows)],
     plots: plotsOf(rows),

@@ -16,6 +16,10 @@ export interface Study {
   tuned(method: Method): Promise<Tuned>
   /** Over the scale's seeds. */
   loss(spec: Spec): Promise<Estimate>
+  /** Of the first seed alone, to choose by. */
+  scan(spec: Spec): Promise<number>
+  /** What the first seed finds best; its loss is over all seeds. */
+  best(specs: readonly Spec[]): Promise<{ spec: Spec; loss: Estimate }>
 }
 
 /** Who does the runs, until closed. */
@@ -53,6 +57,12 @@ export async function runStudy(
     async loss(spec) {
       const runs = seedsOf(scale).map((seed) => workshop.run({ ...spec, seed }))
       return estimate((await Promise.all(runs)).map(({ loss }) => loss))
+    },
+    scan: async (spec) => (await workshop.run({ ...spec, seed: '1' })).loss,
+    async best(specs) {
+      const scanned = await Promise.all(specs.map(async (spec) => ({ spec, loss: await study.scan(spec) })))
+      const { spec } = scanned.reduce((least, one) => (one.loss < least.loss ? one : least))
+      return { spec, loss: await study.loss(spec) }
     },
   }
   try {
