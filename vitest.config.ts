@@ -49,6 +49,7 @@ const node = {
     exclude: ['**/*.browser.test.*', '**/node_modules/**'],
     environment: 'node',
     pool: 'forks' as const,
+    maxWorkers: 2, // of two processors Vitest would use one
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

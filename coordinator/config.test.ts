@@ -5,6 +5,7 @@ describe('the configuration', () => {
   it('has defaults for everything', () => {
     expect(readConfig({ HOME: '/' })).toEqual({
       data: './data',
+      ice: { stun: [], turn: null },
       host: '127.0.0.1',
       port: 8080,
       tls: null,

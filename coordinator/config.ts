@@ -3,6 +3,23 @@ import { z } from 'zod'
 import { PotluckError } from '../shared/protocol/errors.ts'
 
 const path = z.string().min(1)
+/** Addresses with commas between them. */
+const urls = (kind: RegExp) =>
+  z
+    .string()
+    .transform((list) => list.split(',').map((url) => url.trim()))
+    .pipe(
+      z
+        .array(
+          z
+            .string()
+            .max(200)
+            .regex(kind, `must begin with ${kind.source.slice(1)}`),
+        )
+        .min(1)
+        .max(4),
+    )
+
 const schema = z
   .strictObject({
     /** Folder of all state. */
@@ -23,12 +40,26 @@ const schema = z
       .string()
       .regex(/^[A-Za-z0-9._~+/=-]{16,200}$/, '16 to 200 letters, digits and ._~+/=-')
       .optional(),
+    /** Where volunteers who exchange directly learn their own addresses, and through whom they go where they must. */
+    POTLUCK_STUN: urls(/^stuns?:/).optional(),
+    POTLUCK_TURN: urls(/^turns?:/).optional(),
+    /** coturn's static-auth-secret; with it every volunteer gets credentials of its own that end. */
+    POTLUCK_TURN_SECRET: z.string().min(8).max(200).optional(),
     POTLUCK_LOG: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn'),
   })
   .refine((env) => (env.POTLUCK_TLS_CERT === undefined) === (env.POTLUCK_TLS_KEY === undefined), {
     path: ['POTLUCK_TLS_CERT'],
     message: 'POTLUCK_TLS_CERT and POTLUCK_TLS_KEY must be given together',
   })
+  .refine((env) => (env.POTLUCK_TURN === undefined) === (env.POTLUCK_TURN_SECRET === undefined), {
+    path: ['POTLUCK_TURN'],
+    message: 'POTLUCK_TURN and POTLUCK_TURN_SECRET must be given together',
+  })
+
+export interface IceConfig {
+  readonly stun: readonly string[]
+  readonly turn: { readonly urls: readonly string[]; readonly secret: string } | null
+}
 
 export interface Config {
   readonly data: string
@@ -38,6 +69,7 @@ export interface Config {
   readonly publicUrl: string | null
   readonly trustedProxies: number
   readonly metricsToken: string | null
+  readonly ice: IceConfig
   readonly log: z.infer<typeof schema>['POTLUCK_LOG']
 }
 
@@ -63,6 +95,13 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     publicUrl: env.POTLUCK_PUBLIC_URL ?? null,
     trustedProxies: env.POTLUCK_TRUSTED_PROXIES,
     metricsToken: env.POTLUCK_METRICS_TOKEN ?? null,
+    ice: {
+      stun: env.POTLUCK_STUN ?? [],
+      turn:
+        env.POTLUCK_TURN && env.POTLUCK_TURN_SECRET !== undefined
+          ? { urls: env.POTLUCK_TURN, secret: env.POTLUCK_TURN_SECRET }
+          : null,
+    },
     log: env.POTLUCK_LOG,
   }
 }

@@ -15,6 +15,7 @@ import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 import { startEvaluator } from './evaluate/evaluator.ts'
 import { buildServer } from './http/server.ts'
+import { Mesh } from './mesh/mesh.ts'
 import { openMetrics } from './metrics/metrics.ts'
 import { adminNamespace } from './realtime/admin.ts'
 import { Gate } from './realtime/gate.ts'
@@ -51,6 +52,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   const aggregator = startAggregator(folders)
   const evaluator = startEvaluator({ blobs: folders.blobs })
   const metrics = openMetrics()
+  let mesh: Mesh | null = null
   const runs = new Runs({
     ...{
       store,
@@ -63,11 +65,14 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
       clock,
     },
     observer: metrics.observer,
-    comes: (hash) => partials.holds(hash),
+    comes: (hash) => partials.holds(hash) || mesh?.holds(hash) === true,
   })
   await runs.open()
   metrics.show(runs)
-  const dropEndedParts = () => partials.keepOnly(Object.keys(runs.machine?.leases ?? {}))
+  const exchanges = new Mesh({ runs, store, partials, aggregator, clock, ice: config.ice })
+  mesh = exchanges
+  const dropEndedParts = () =>
+    partials.keepOnly([...Object.keys(runs.machine?.leases ?? {}), ...exchanges.uploads])
   await dropEndedParts()
   const operator = await openOperator(store, clock.now)
 
@@ -75,6 +80,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   const parts = {
     config,
     runs,
+    mesh: exchanges,
     operator,
     metrics,
     store,
@@ -99,10 +105,11 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
     connectTimeout: 10_000,
     allowRequest: (request, decide) => decide(null, gate.allows(request)),
   })
-  kick = volunteerNamespace(sockets, { store, runs, clock, gate, log: app.log })
+  kick = volunteerNamespace(sockets, { store, runs, mesh: exchanges, clock, gate, log: app.log })
   adminNamespace(sockets, { runs, operator, log: app.log })
 
   async function stop(): Promise<void> {
+    exchanges.close()
     await partials.close() // first, so that who is uploading hears how far it came
     evaluator.close() // before the runs, so that none waits for it
     await runs.close()

@@ -34,6 +34,8 @@ export const smallRun: RunConfig = {
   errorFeedback: 1,
   overlap: false,
   strict: true,
+  groupSize: 1,
+  auditRate: 0,
   evaluation: 'auto',
   checkpoints: { last: 2, every: 0, best: 0 },
 }

@@ -22,6 +22,7 @@ const GROUPS: [title: string, fields: TextField[]][] = [
   [words.model, ['name']],
   [words.round, ['innerSteps', 'batchSize', 'replicas', 'quorum', 'deadlineSeconds', 'rounds', 'strict']],
   [words.traffic, ['codec', 'downlink', 'errorFeedback', 'fragments', 'overlap']],
+  [words.groups, ['groupSize', 'auditRate']],
   [words.optimiser, ['innerLearningRate', 'outerLearningRate', 'outerMomentum', 'seed']],
   [words.measuring, ['evaluation']],
   [words.checkpoints, ['keepLast', 'keepEvery', 'keepBest']],

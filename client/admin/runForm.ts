@@ -42,6 +42,8 @@ export function formOf(preset: PresetName): RunForm {
     outerLearningRate: text('outerLearningRate'),
     outerMomentum: text('outerMomentum'),
     seed: text('seed'),
+    groupSize: text('groupSize'),
+    auditRate: text('auditRate'),
     evaluation: text('evaluation'),
     keepLast: String(config.checkpoints.last),
     keepEvery: String(config.checkpoints.every),
@@ -73,6 +75,8 @@ function rawConfig(form: RunForm): Record<keyof RunConfig, unknown> {
     outerLearningRate: outer.toLowerCase() === 'auto' ? 'auto' : toNumber(outer),
     outerMomentum: toNumber(form.outerMomentum),
     seed: form.seed,
+    groupSize: toNumber(form.groupSize),
+    auditRate: toNumber(form.auditRate),
     evaluation: form.evaluation,
     checkpoints: {
       last: toNumber(form.keepLast),
@@ -95,6 +99,7 @@ function faultText(field: FieldName, issue: Issue): string {
     case 'too_big':
       return (issue.origin === 'string' ? words.characters : words.atMost)(significantOrWhole(issue.maximum))
     case 'custom':
+      if (field === 'groupSize') return words.groupsSparse
       if (field === 'fragments') return words.fragmentsDivide
       return field === 'quorum' ? words.quorum : issue.message
     default:

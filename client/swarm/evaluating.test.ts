@@ -5,6 +5,7 @@ import { encodeShard } from '../../shared/corpus/shard.ts'
 import { PRESETS } from '../../shared/model/config.ts'
 import { fragments } from '../../shared/model/layout.ts'
 import type { OpenEvaluation, SliceAnswer, SliceGrant } from '../../shared/protocol/evaluation.ts'
+import { LIMITS } from '../../shared/protocol/limits.ts'
 import { BlobStore } from '../storage/blobStore.ts'
 import { FakeCoordinator, MemoryFolder, never } from '../storage/fakes.ts'
 import { GlobalWeights } from '../storage/weights.ts'
@@ -128,14 +129,28 @@ describe('a tab', () => {
     expect(await evaluating.measureOne(here(1, 1, busy))).toBe(true) // now they are here
   })
 
-  it('V8 measures older weights that it kept, and never fetches them', async () => {
-    grants.push(slice(1), slice(1))
-    expect(await evaluating.measureOne(here(2, 1))).toBe(false) // a newcomer
+  it('V8 measures older weights that it kept', async () => {
+    grants.push(slice(1))
     await fetchWeights(1)
     await evaluating.follow({ evaluation: open(1) })
     await fetchWeights(2)
+    const requests = coordinator.requests.length
     expect(await evaluating.measureOne(here(2, 1))).toBe(true)
     expect(measured[0]?.values[0]).toBe(10)
+    expect(coordinator.requests.length).toBe(requests + 1) // the held-out set's
+  })
+
+  it('V8 fetches older weights once, while it waits and when they are small', async () => {
+    grants.push(slice(1), slice(1))
+    expect(await evaluating.measureOne(here(2, 1, { waiting: false, trained: 1_000 }))).toBe(false)
+    const large = here(2, 1)
+    const run = { ...large.run, parameters: LIMITS.evaluation.olderWeightsBytes }
+    expect(await evaluating.measureOne({ ...large, run })).toBe(false)
+    expect(coordinator.requests).toEqual([])
+    expect(await evaluating.measureOne(here(2, 1))).toBe(true)
+    expect(await evaluating.measureOne(here(2, 1))).toBe(true)
+    expect(measured.map(({ values }) => values[0])).toEqual([10, 10])
+    expect(coordinator.requests).toHaveLength(3) // two fragments and the held-out set
   })
 
   it('V7 takes no more than its share between two leases', async () => {

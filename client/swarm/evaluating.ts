@@ -9,6 +9,7 @@ import type { OpenEvaluation, Slice } from '../../shared/protocol/evaluation.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { RunView } from '../../shared/protocol/run.ts'
 import { type FetchOptions, fetchBlob } from '../storage/blobs.ts'
+import { floatsOf } from '../storage/floatBytes.ts'
 import type { GlobalWeights } from '../storage/weights.ts'
 import type { SteadyEngine } from '../worker/steadyEngine.ts'
 import type { Connection } from './connection.ts'
@@ -44,6 +45,8 @@ export class Evaluating {
   #current = ''
   #notBefore = 0
   #set: { readonly hash: string; readonly tokens: Uint16Array } | null = null
+  /** Weights that were fetched for the evaluation alone, by hash; kept for its other slices. */
+  #older = new Map<string, Values>()
 
   /** `now` in milliseconds. */
   constructor(
@@ -67,6 +70,7 @@ export class Evaluating {
     if (key === this.#current) return
     this.#current = key
     this.#notBefore = 0
+    this.#older.clear()
     await this.#weights.pin(evaluation?.weights ?? [])
   }
 
@@ -113,11 +117,22 @@ export class Evaluating {
       const part =
         waiting && newest?.hash === hash
           ? await this.#weights.fragment(index, newest, parameters, signal)
-          : await this.#weights.here(index, hash, parameters)
-      if (part === null) return null
+          : ((await this.#weights.here(index, hash, parameters)) ??
+            (await this.#olderOf(hash, { run, waiting, signal })))
+      if (part?.length !== parameters) return null
       parts.push(part)
     }
     return whole(parts, ranges)
+  }
+
+  /** Null when they are not to be fetched for this alone. */
+  async #olderOf(hash: string, { run, waiting, signal }: Pick<Circumstances, 'run' | 'waiting' | 'signal'>) {
+    const kept = this.#older.get(hash)
+    if (kept) return kept
+    if (!waiting || 4 * run.parameters > LIMITS.evaluation.olderWeightsBytes) return null
+    const values = floatsOf(await fetchBlob(hash, signal, undefined, this.#options))
+    this.#older.set(hash, values)
+    return values
   }
 
   async #sequencesOf({ set, first, count }: Slice, { model, signal }: Circumstances): Promise<Uint16Array> {

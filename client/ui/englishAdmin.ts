@@ -59,6 +59,12 @@ const form = {
   errorFeedbackHint: 'Share of the rounding kept for the next update: 1 all, 0 none.',
   overlap: 'Train while sending',
   overlapHint: 'Tabs go on while their bytes travel, and keep those steps.',
+  groups: 'Between volunteers',
+  groupSize: 'Group size',
+  groupSizeHint:
+    'Volunteers who agree average among themselves in groups of up to so many, 8 at most; 1: nobody does.',
+  auditRate: 'Looked at by chance',
+  auditRateHint: 'Share of exchanges in which members’ own bytes are compared too: 0 to 1.',
   measuring: 'Evaluation',
   evaluation: 'Held-out loss by',
   evaluationHint:
@@ -102,6 +108,7 @@ const faults = {
   characters: (limit: string) => `At most ${limit} characters.`,
   missing: 'This must not be empty.',
   quorum: 'The quorum must not exceed the replicas.',
+  groupsSparse: 'Sparse updates cannot be averaged in groups: 1, or another codec.',
   fragmentsDivide: 'It must divide the inner steps, with no more parts than the model has layers.',
   share: 'A number from 0 to 1 is needed.',
 }

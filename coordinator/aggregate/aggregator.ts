@@ -9,13 +9,22 @@ import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { Checked, ContributionCheck } from './check.ts'
 import { type Outcome, valueFrom } from './faults.ts'
 import type { Folders, FragmentBase, FragmentMerge, Merged } from './fragment.ts'
+import type { SliceHashes, SliceMean } from './means.ts'
 import { MOST_THREADS } from './memory.ts'
 import { type MergeHow, mergeFragment, threadsFor } from './merge.ts'
 import type { PartResult } from './part.ts'
 import type { WeightsFile } from './readWeights.ts'
 import type { Regrouping, Values } from './regroup.ts'
 import { Seals } from './seals.ts'
-import type { ContributionTask, InitialFragmentsTask, RegroupTask, WeightsTask } from './tasks.ts'
+import type {
+  ContributionTask,
+  InitialFragmentsTask,
+  JoinTask,
+  MeanTask,
+  RegroupTask,
+  SliceHashesTask,
+  WeightsTask,
+} from './tasks.ts'
 
 export type { ContributionCheck, Folders, FragmentBase, FragmentMerge, Merged }
 
@@ -30,6 +39,11 @@ export interface Aggregator {
   regroup(regrouping: Regrouping): Promise<Values[]>
   /** A safetensors file as a flat blob in the vault. @throws PotluckError `bad-weights` */
   readWeights(file: WeightsFile): Promise<Values>
+  /** The mean of a slice, in the vault then; null when some of it is no slice. @throws `not-found` */
+  sliceMean(mean: SliceMean): Promise<string | null>
+  /** Blobs of the vault one after another, in the vault then. */
+  join(hashes: readonly string[]): Promise<string>
+  sliceHashes(of: SliceHashes): Promise<string[]>
   close(): Promise<void>
 }
 
@@ -88,6 +102,9 @@ export function startAggregator(folders: Folders, options: AggregatorOptions = {
       run('untrained', { folders, config, seed, fragments } satisfies InitialFragmentsTask),
     regroup: (regrouping) => run('regrouped', { folders, regrouping } satisfies RegroupTask),
     readWeights: (file) => run('weights', { folders, file } satisfies WeightsTask),
+    sliceMean: (mean) => run('mean', { folders, mean } satisfies MeanTask),
+    join: (hashes) => run('together', { folders, hashes } satisfies JoinTask),
+    sliceHashes: (of) => run('hashesOfSlices', { folders, of } satisfies SliceHashesTask),
     close: () => pool.destroy(),
   }
 }

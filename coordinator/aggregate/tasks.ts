@@ -4,6 +4,7 @@ import { type Checked, type ContributionCheck, checkContribution } from './check
 import { type Outcome, outcomeOf } from './faults.ts'
 import type { Folders, FragmentBase } from './fragment.ts'
 import { initialFragments } from './initial.ts'
+import { joined, type SliceHashes, type SliceMean, sliceHashes, sliceMean } from './means.ts'
 import { type PartJob, type PartResult, runPart } from './part.ts'
 import { readWeights, type WeightsFile } from './readWeights.ts'
 import { type Regrouping, regroup, type Values } from './regroup.ts'
@@ -49,4 +50,31 @@ export interface WeightsTask {
 
 export function weights({ folders, file }: WeightsTask): Promise<Outcome<Values>> {
   return outcomeOf(readWeights(folders, file))
+}
+
+export interface MeanTask {
+  readonly folders: Folders
+  readonly mean: SliceMean
+}
+
+export function mean(task: MeanTask): Promise<Outcome<string | null>> {
+  return outcomeOf(sliceMean(task.folders, task.mean))
+}
+
+export interface JoinTask {
+  readonly folders: Folders
+  readonly hashes: readonly string[]
+}
+
+export function together({ folders, hashes }: JoinTask): Promise<Outcome<string>> {
+  return outcomeOf(joined(folders, hashes))
+}
+
+export interface SliceHashesTask {
+  readonly folders: Folders
+  readonly of: SliceHashes
+}
+
+export function hashesOfSlices({ folders, of }: SliceHashesTask): Promise<Outcome<string[]>> {
+  return outcomeOf(sliceHashes(folders, of))
 }

@@ -60,7 +60,7 @@ describe('a file (K5)', () => {
 
   it('stays while its contribution counts: accepted in the round under way, or merged in a recent one', () => {
     const contribution = { volunteer: 'ann-00001', steps: 1, tokens: 1, weight: 1, bytes: 1, trainLoss: 1 }
-    const accepted = { 'lease-001': { ...contribution, hash: 'sent' } }
+    const accepted = { 'lease-001': { ...contribution, mean: null, hash: 'sent' } }
     expect(freed({ machine: machineOf({ accepted }) }, [sent])).toEqual([])
     expect(freed({ recent: [recentOf('old', ['sent'])] }, [sent])).toEqual([])
   })

@@ -36,7 +36,7 @@ function neededFiles({ machine, checkpoints, recent, fresh }: Standing): File[] 
   ]
   const vault = [
     ...bases.flatMap(({ exact, velocity }) => [exact, velocity]),
-    ...counted.map(({ hash }) => hash),
+    ...counted.map(({ hash, mean }) => mean ?? hash),
     ...recent.flatMap(({ exactBefore, velocityBefore, contributions }) => [
       exactBefore,
       velocityBefore,
@@ -87,7 +87,7 @@ export async function prune(parts: PruneParts): Promise<void> {
   for (const file of unneeded(await store.files(run), standing)) {
     const now = machine()
     if (now?.run !== run) return
-    const counted = Object.values(now.accepted).some(({ hash }) => hash === file.hash)
+    const counted = Object.values(now.accepted).some(({ hash, mean }) => (mean ?? hash) === file.hash)
     if (file.store === 'vault' && (counted || comes(file.hash))) continue
     if (!(await store.heldElsewhere({ run, ...file }))) await parts[file.store].delete(file.hash)
     await store.forgetFile({ run, ...file })

@@ -42,8 +42,8 @@ export class Evaluations {
   }
 
   /**
-   * Measures the held-out loss and keeps it. Seconds that it took; null when a newer round took its place or nobody wants
-   * it any more.
+   * Measures the held-out loss and keeps it. Seconds that it took, waiting included; null when newer rounds took its
+   * place or nobody wants it any more.
    * @throws PotluckError `evaluation-failed` and others, in words for the operator.
    */
   async heldOut({ record, model, round, weights, isCurrent }: Measurable): Promise<number | null> {
@@ -57,7 +57,7 @@ export class Evaluations {
     const { id, config } = record
     const measured: Measured | null =
       by === 'coordinator'
-        ? await evaluator.loss({ ...job, manifest: record.manifest, seed: config.seed })
+        ? await evaluator.loss({ ...job, manifest: record.manifest, seed: config.seed }, isCurrent)
         : await volunteers.measure({ ...job, run: id, round, sequences })
     if (measured === null || !isCurrent()) return null
     const at = now()

@@ -10,6 +10,7 @@ import { referenceLosses } from '../../shared/engine/reference.ts'
 import { PRESETS } from '../../shared/model/config.ts'
 import { initialParameters } from '../../shared/model/initial.ts'
 import { fragments, gathered } from '../../shared/model/layout.ts'
+import { LIMITS } from '../../shared/protocol/limits.ts'
 import { tokenizerToBytes } from '../../shared/tokenizer/json.ts'
 import { trainTokenizer } from '../../shared/tokenizer/train.ts'
 import type { BlobStore } from '../store/blobs.ts'
@@ -87,13 +88,31 @@ it('P1 runs at lower priority in a process of its own', () => {
   expect(getPriority(evaluator.pid ?? 0)).toBeGreaterThan(getPriority(process.pid))
 })
 
-it('P2 lets one wait and replaces it by a newer one', async () => {
+it('P2 lets sixteen wait, the newest first, and gives up the oldest', async () => {
+  const same = await job()
+  const order: number[] = []
+  // Those that wait have weights that are gone, so that each is over at once.
+  const gone = '0'.repeat(64)
+  const waits = await job({ weights: [gone, gone] })
+  const first = evaluator.loss(same)
+  const others = Array.from({ length: LIMITS.evaluation.waiting + 1 }, (_, i) =>
+    evaluator.loss(waits).catch((error: unknown) => {
+      order.push(i)
+      return error
+    }),
+  )
+  expect(await others[0]).toBeNull()
+  expect(order).toEqual([])
+  expect(await first).not.toBeNull()
+  await Promise.all(others)
+  expect(order).toEqual(Array.from({ length: 16 }, (_, i) => 16 - i))
+})
+
+it('P2 does not begin what is wanted no more', async () => {
   const first = evaluator.loss(await job())
-  const second = evaluator.loss(await job())
-  const third = evaluator.loss(await job())
+  const second = evaluator.loss(await job(), () => false)
   expect(await second).toBeNull()
   expect(await first).not.toBeNull()
-  expect(await third).not.toBeNull()
 })
 
 it('P3 begins a job again when its process is killed', async () => {

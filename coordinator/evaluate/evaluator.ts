@@ -5,6 +5,7 @@
  */
 import { totalmem } from 'node:os'
 import { PotluckError } from '../../shared/protocol/errors.ts'
+import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { HeldOutSet } from './heldOut.ts'
 import { EvaluationProcess, ProcessDied } from './process.ts'
 import type { Kind, Loss, LossJob, Work } from './work.ts'
@@ -12,8 +13,8 @@ import type { Kind, Loss, LossJob, Work } from './work.ts'
 export interface Evaluator {
   /** The held-out set of the corpus of this manifest, as a blob. */
   heldOut(manifest: string): Promise<HeldOutSet>
-  /** Null when a newer job took its place before it began. */
-  loss(job: LossJob): Promise<Loss | null>
+  /** Null when it was given up before it began: newer ones took all places, or it is `wanted` no more. */
+  loss(job: LossJob, wanted?: () => boolean): Promise<Loss | null>
   /** What the process may hold. */
   readonly memoryBytes: number
   /** Processes that died or hung so far. */
@@ -42,15 +43,15 @@ const IDLE_MS = 10 * 60_000
 /** Processes that one job may cost. */
 const ATTEMPTS = 3
 
-/** Smaller comes first. */
+/** Smaller comes first; of equals the newest. */
 const URGENCY: Record<Kind, number> = { 'held-out': 0, loss: 1 }
 
 interface Waiting {
   readonly kind: Kind
+  readonly wanted: () => boolean
   readonly begin: () => Promise<void>
   readonly refuse: (reason: unknown) => void
-  /** Somebody newer takes its place. */
-  readonly stepAside: () => void
+  readonly giveUp: () => void
 }
 
 export function startEvaluator(options: EvaluatorOptions): Evaluator {
@@ -80,13 +81,15 @@ class ChildEvaluator implements Evaluator {
   }
 
   async heldOut(manifest: string): Promise<HeldOutSet> {
-    return (await this.#queue('held-out', { manifest })) as HeldOutSet // only losses step aside
+    return (await this.#queue('held-out', { manifest })) as HeldOutSet // only losses are given up
   }
 
-  loss(job: LossJob): Promise<Loss | null> {
-    for (const older of this.#waiting.filter(({ kind }) => kind === 'loss')) older.stepAside()
-    this.#waiting = this.#waiting.filter(({ kind }) => kind !== 'loss')
-    return this.#queue('loss', job)
+  loss(job: LossJob, wanted: () => boolean = () => true): Promise<Loss | null> {
+    const losses = this.#waiting.filter(({ kind }) => kind === 'loss')
+    const oldest = losses.length >= LIMITS.evaluation.waiting ? losses[0] : undefined
+    if (oldest) this.#waiting.splice(this.#waiting.indexOf(oldest), 1)
+    oldest?.giveUp()
+    return this.#queue('loss', job, wanted)
   }
 
   close(): void {
@@ -97,10 +100,14 @@ class ChildEvaluator implements Evaluator {
     this.#process.kill()
   }
 
-  #queue<K extends Kind>(kind: K, job: Work[K]['job']): Promise<Work[K]['result'] | null> {
+  #queue<K extends Kind>(
+    kind: K,
+    job: Work[K]['job'],
+    wanted: () => boolean = () => true,
+  ): Promise<Work[K]['result'] | null> {
     return new Promise((resolve, reject) => {
       const begin = () => this.#persist(kind, job).then(resolve, reject)
-      this.#waiting.push({ kind, begin, refuse: reject, stepAside: () => resolve(null) })
+      this.#waiting.push({ kind, wanted, begin, refuse: reject, giveUp: () => resolve(null) })
       if (this.#closed) this.close()
       else void this.#goOn()
     })
@@ -111,13 +118,20 @@ class ChildEvaluator implements Evaluator {
     this.#working = true
     clearTimeout(this.#idle)
     for (;;) {
-      this.#waiting.sort((a, b) => URGENCY[a.kind] - URGENCY[b.kind])
-      const next = this.#waiting.shift()
+      const next = this.#next()
       if (next === undefined) break
-      await next.begin()
+      if (next.wanted()) await next.begin()
+      else next.giveUp()
     }
     this.#working = false
     this.#idle = setTimeout(() => this.#process.kill(), IDLE_MS).unref()
+  }
+
+  /** Takes the one that is done next out of the queue, which is in the order of arrival. */
+  #next(): Waiting | undefined {
+    const urgency = Math.min(...this.#waiting.map(({ kind }) => URGENCY[kind]))
+    const index = this.#waiting.findLastIndex(({ kind }) => URGENCY[kind] === urgency)
+    return index < 0 ? undefined : this.#waiting.splice(index, 1)[0]
   }
 
   /** @throws PotluckError `evaluation-failed` when every process died of it. */

@@ -153,9 +153,10 @@ describe('slices', () => {
 
   it('E9 ask five at most, then the evaluation has failed and the next begins', () => {
     const t = table()
-    t.order(order(2))
     const answers = [1_000, 2_000, 3_000, 4_000, 5_000]
-    const effects = answers.map((nats, i) => t.measure(`volunteer-${i}`, [nats, 1]))
+    t.measure('volunteer-0', [1_000, 1])
+    t.order(order(2))
+    const effects = answers.slice(1).map((nats, i) => t.measure(`volunteer-${i + 1}`, [nats, 1]))
     expect(effects.at(-1)).toContainEqual({ type: 'failed', order: order(1), first: 0, answers })
     expect(t.state.open?.order.round).toBe(2)
   })
@@ -201,15 +202,31 @@ describe('slices', () => {
 })
 
 describe('evaluations', () => {
-  it('E4 wait for the one that is open, the newest in the place of an older one', () => {
+  it('E4 wait for the one that is open; the newest is next', () => {
+    const t = table()
+    t.lease(ann)
+    expect(t.order(order(2))).toEqual([])
+    expect(t.order(order(3))).toEqual([])
+    expect(t.lease(bob, 3)).toBeNull() // not yet
+    for (const round of [1, 3, 2]) {
+      expect(t.state.open?.order.round).toBe(round)
+      for (const volunteer of [ann, ann, bob, bob]) t.measure(volunteer, [100, 25], round)
+    }
+    expect(t.state).toEqual(NO_SLICES)
+  })
+
+  it('E4 wait in sixteen places, and then the oldest is given up', () => {
+    const t = table()
+    t.lease(ann)
+    for (let round = 2; round <= 17; round++) expect(t.order(order(round))).toEqual([])
+    expect(t.order(order(18))).toEqual([{ type: 'superseded', order: order(2) }])
+    expect(t.state.waiting.map(({ round }) => round)).toEqual(Array.from({ length: 16 }, (_, i) => 3 + i))
+  })
+
+  it('E4 go back to wait while nobody has begun them', () => {
     const t = table()
     expect(t.order(order(2))).toEqual([])
-    expect(t.order(order(3))).toEqual([{ type: 'superseded', order: order(2) }])
-    expect(t.lease(ann, 3)).toBeNull() // not yet
-    for (const volunteer of [ann, ann, bob, bob]) t.measure(volunteer, [100, 25])
-    expect(t.state.open?.order.round).toBe(3)
-    expect(t.lease(ann, 3)?.first).toBe(0)
-    expect(t.lease(bob, 1)).toBeNull()
+    expect(t.state).toMatchObject({ open: { order: { round: 2 } }, waiting: [{ round: 1 }] })
   })
 
   it('E5 give way when nothing is answered and another waits', () => {

@@ -47,10 +47,11 @@ export interface Open {
 
 export interface Slices {
   readonly open: Open | null
-  readonly waiting: Order | null
+  /** As they came; the last is the next. None while none is open. */
+  readonly waiting: readonly Order[]
 }
 
-export const NO_SLICES: Slices = { open: null, waiting: null }
+export const NO_SLICES: Slices = { open: null, waiting: [] }
 
 export type SliceEvent =
   | { type: 'order'; order: Order; now: number }
@@ -88,7 +89,7 @@ export interface SliceReduction {
   readonly effects: SliceEffect[]
 }
 
-const { sliceSeconds, sliceTokens, answers: MOST_ANSWERS } = LIMITS.evaluation
+const { sliceSeconds, sliceTokens, answers: MOST_ANSWERS, waiting: MOST_WAITING } = LIMITS.evaluation
 const SLICE_MS = sliceSeconds * 1_000
 /** More than any model loses: ten times what guessing does. */
 const mostNats = ({ vocabSize }: ModelConfig, tokens: number) => 10 * Math.log(vocabSize) * tokens
@@ -103,7 +104,7 @@ export function reduce(before: Slices, event: SliceEvent): SliceReduction {
 export function nextWake({ open, waiting }: Slices): number | null {
   if (open === null) return null
   const times = open.parts.flatMap(({ leases }) => leases.map(({ expiresAt }) => expiresAt))
-  if (waiting !== null) times.push(open.answeredAt + 2 * SLICE_MS)
+  if (waiting.length > 0) times.push(open.answeredAt + 2 * SLICE_MS)
   return times.length === 0 ? null : Math.min(...times)
 }
 
@@ -130,9 +131,7 @@ function apply(state: Slices, event: SliceEvent, effects: SliceEffect[]): Slices
     case 'gone':
       return withOpen(state, (open) => withoutLeases(open, ({ volunteer }) => volunteer === event.volunteer))
     case 'withdraw':
-      for (const { order } of [state.open, state.waiting && { order: state.waiting }].filter(
-        (one) => one !== null,
-      ))
+      for (const order of [...(state.open ? [state.open.order] : []), ...state.waiting])
         effects.push({ type: 'superseded', order })
       return NO_SLICES
     case 'tick':
@@ -143,10 +142,19 @@ function apply(state: Slices, event: SliceEvent, effects: SliceEffect[]): Slices
 }
 
 function order(state: Slices, order: Order, now: number, effects: SliceEffect[]): Slices {
-  if (state.open === null) return { open: opened(order, now), waiting: null }
-  if (state.waiting !== null) effects.push({ type: 'superseded', order: state.waiting })
-  return { ...state, waiting: order }
+  const { open, waiting } = state
+  if (open === null) return { open: opened(order, now), waiting }
+  const next = isUntouched(open)
+    ? { open: opened(order, now), waiting: [...waiting, open.order] }
+    : { open, waiting: [...waiting, order] }
+  const over = next.waiting.slice(0, Math.max(0, next.waiting.length - MOST_WAITING))
+  for (const oldest of over) effects.push({ type: 'superseded', order: oldest })
+  return { ...next, waiting: next.waiting.slice(over.length) }
 }
+
+/** Nobody has measured or is measuring anything of it. */
+const isUntouched = ({ parts }: Open): boolean =>
+  parts.every(({ leases, answers }) => leases.length === 0 && answers.length === 0)
 
 const opened = (order: Order, now: number): Open => ({
   order,
@@ -255,10 +263,11 @@ function agreeing(answers: readonly Answer[], config: ModelConfig): [Answer, Ans
 function advance(state: Slices, now: number, effects: SliceEffect[]): Slices {
   const { open, waiting } = state
   if (open === null) return state
-  const end = endOf(open, waiting !== null && now >= open.answeredAt + 2 * SLICE_MS)
+  const end = endOf(open, waiting.length > 0 && now >= open.answeredAt + 2 * SLICE_MS)
   if (end === null) return state
   effects.push(end)
-  return { open: waiting && opened(waiting, now), waiting: null }
+  const next = waiting.at(-1)
+  return { open: next ? opened(next, now) : null, waiting: waiting.slice(0, -1) }
 }
 
 function endOf({ order, parts }: Open, givesWay: boolean): SliceEffect | null {

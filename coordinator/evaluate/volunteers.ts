@@ -63,7 +63,7 @@ export class VolunteerEvaluator {
   }
 
   /**
-   * The whole set's cross entropy; null when a newer order took its place.
+   * The whole set's cross entropy; null when newer orders took its place.
    * @throws PotluckError `evaluation-failed` when volunteers do not agree.
    */
   measure(order: Order): Promise<{ readonly nats: number } | null> {

@@ -58,17 +58,20 @@ export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void
   })
 }
 
-function sayOffset(reply: FastifyReply, { offset, status }: IncompleteError): void {
+export function sayOffset(reply: FastifyReply, { offset, status }: IncompleteError): void {
   reply.header(UPLOAD_OFFSET, offset)
   if (status !== 409) reply.header('connection', 'close') // it is dead or too slow, or we are going away
 }
 
-async function volunteerOf({ store }: HttpParts, request: FastifyRequest): Promise<VolunteerRecord | null> {
+export async function volunteerOf(
+  { store }: HttpParts,
+  request: FastifyRequest,
+): Promise<VolunteerRecord | null> {
   const token = bearer(request)
   return token === null ? null : store.volunteerByToken(hashSecret(token))
 }
 
-async function authenticate(parts: HttpParts, request: FastifyRequest): Promise<VolunteerRecord> {
+export async function authenticate(parts: HttpParts, request: FastifyRequest): Promise<VolunteerRecord> {
   const volunteer = await volunteerOf(parts, request)
   if (!volunteer) throw new PotluckError('unauthorized', 'This needs a volunteer’s token.', 401)
   if (volunteer.removed !== null) {

@@ -11,6 +11,7 @@ import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { Operator } from '../accounts/operator.ts'
 import type { Config } from '../config.ts'
+import type { Mesh } from '../mesh/mesh.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ContributionParts } from '../runs/contribution.ts'
 import type { Runs } from '../runs/runs.ts'
@@ -19,12 +20,14 @@ import { adminRoutes } from './admin.ts'
 import { blobRoutes } from './blobs.ts'
 import { contributionRoutes } from './contributions.ts'
 import { toPotluckError } from './errors.ts'
+import { exchangeRoutes } from './exchanges.ts'
 import { metricsRoutes } from './metrics.ts'
 import { pageRoutes } from './pages.ts'
 
 export interface HttpParts extends ContributionParts {
   readonly config: Config
   readonly runs: Runs
+  readonly mesh: Mesh
   readonly operator: Operator
   readonly metrics: Pick<Metrics, 'text' | 'contentType'>
   readonly blobs: BlobStore
@@ -74,6 +77,7 @@ export async function buildServer(parts: HttpParts): Promise<FastifyInstance> {
   await pageRoutes(app, parts.pages)
   blobRoutes(app, parts)
   contributionRoutes(app, parts)
+  exchangeRoutes(app, parts)
   metricsRoutes(app, parts)
   const admin: FastifyPluginAsync = (scope) => adminRoutes(scope, parts)
   await app.register(admin)

@@ -9,6 +9,15 @@ import { type ErrorBody, PotluckError } from '../../shared/protocol/errors.ts'
 import { sliceAnswerSchema, sliceRequestSchema } from '../../shared/protocol/evaluation.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import {
+  heldSchema,
+  linkedSchema,
+  MESH_LIMITS,
+  meshSchema,
+  offerSchema,
+  quitSchema,
+  signalSchema,
+} from '../../shared/protocol/mesh.ts'
+import {
   type CoordinatorToVolunteer,
   joinSchema,
   leaseRequestSchema,
@@ -20,6 +29,7 @@ import {
 } from '../../shared/protocol/messages.ts'
 import { identify } from '../accounts/volunteers.ts'
 import { parse } from '../http/parse.ts'
+import type { Mesh } from '../mesh/mesh.ts'
 import type { Clock } from '../rounds/driver.ts'
 import type { Live } from '../runs/roster.ts'
 import type { Runs } from '../runs/runs.ts'
@@ -30,6 +40,7 @@ import { throttle } from './throttle.ts'
 export interface RealtimeParts {
   readonly store: MetadataStore
   readonly runs: Runs
+  readonly mesh: Mesh
   readonly clock: Clock
   readonly gate: Gate
   readonly log: { error(error: unknown): void }
@@ -56,6 +67,9 @@ export function volunteerNamespace(
     )
   })
   tabs.on('connection', (socket) => serve(socket, parts))
+  parts.mesh.speakThrough((volunteer, event, message) => {
+    tabs.to(volunteer).emit(event, message as never) // mesh.ts makes what the event's schema says
+  })
   broadcastViews(tabs, parts.runs)
   return (volunteer, reason) => {
     tabs.to(volunteer).emit('removed', { reason })
@@ -90,7 +104,7 @@ function toConnectError(error: unknown): Error {
 }
 
 function serve(socket: Tab, parts: RealtimeParts): void {
-  const { runs, store, gate, clock } = parts
+  const { runs, store, gate, clock, mesh } = parts
   const { live } = socket.data
   const leaveGate = gate.enter(gate.addressOf(socket.request))
   const budget = new RateLimiterMemory({
@@ -103,10 +117,12 @@ function serve(socket: Tab, parts: RealtimeParts): void {
     Object.assign(live, message, { willing: true })
     await store.updateVolunteer(live.id, { ...message, lastSeenAt: clock.now() })
     await runs.presence(live.id, 'join')
+    if (live.meets) mesh.agree(live.id, true)
     return { ok: true }
   })
   on('leave', null, async () => {
     live.willing = false
+    mesh.gone(live.id, true)
     await runs.presence(live.id, 'leave')
     return { ok: true }
   })
@@ -126,6 +142,22 @@ function serve(socket: Tab, parts: RealtimeParts): void {
     runs.slices.answer(live.id, message)
     return { ok: true }
   })
+  on('mesh', meshSchema, async (message) => {
+    live.meets = message.on
+    if (live.willing || !message.on) mesh.agree(live.id, message.on)
+    runs.touch()
+    return { ok: true }
+  })
+  on('offer', offerSchema, async (message) => mesh.offer(live.id, message))
+  on('linked', linkedSchema, async (message) => mesh.linked(live.id, message))
+  on('held', heldSchema, async (message) => mesh.held(live.id, message))
+  on('quit', quitSchema, async (message) => mesh.quit(live.id, message))
+  const signals = handlers(
+    socket,
+    new RateLimiterMemory({ points: MESH_LIMITS.signals.points, duration: MESH_LIMITS.signals.seconds }),
+    parts,
+  )
+  signals('signal', signalSchema, async (message) => mesh.signal(live.id, message))
   on('state', stateSchema, async ({ state, step, lease: _lease, loss: _loss, ...told }) => {
     const known = Object.entries(told).filter(([, value]) => value !== undefined)
     Object.assign(live, { state, step: step ?? null, ...Object.fromEntries(known) })
@@ -138,8 +170,9 @@ function serve(socket: Tab, parts: RealtimeParts): void {
   })
 }
 
-async function depart(live: Live, { runs, store, clock }: RealtimeParts): Promise<void> {
+async function depart(live: Live, { runs, store, clock, mesh }: RealtimeParts): Promise<void> {
   if (!runs.roster.depart(live.id)) return
+  mesh.gone(live.id, false)
   await runs.presence(live.id, 'disconnect')
   const { id, backend, device, tokensPerSecond } = live
   await store.updateVolunteer(id, { backend, device, tokensPerSecond, lastSeenAt: clock.now() })

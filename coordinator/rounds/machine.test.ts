@@ -34,6 +34,8 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
       checkpoints: { last: 1, every: 0, best: 0 },
       overlap: false,
       strict: false,
+      groupSize: 1,
+      auditRate: 0,
       evaluation: 'auto',
       ...config,
     },

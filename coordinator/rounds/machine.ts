@@ -37,6 +37,8 @@ export type RoundEvent =
   | { type: 'release'; volunteer: string; lease: string; now: number }
   /** The bytes are stored and were found to hold what they should. */
   | { type: 'contribution'; volunteer: string; lease: string; content: Content; now: number }
+  /** The mean of these contributions is stored and was found to hold what it should; `mean` is its hash. */
+  | { type: 'group'; mean: string; members: readonly GroupMember[]; now: number }
   /** The bytes were found unfit; `hash` names them if they were stored. */
   | {
       type: 'unfit'
@@ -55,6 +57,14 @@ export interface Content {
   readonly bytes: number
   readonly steps: number
   readonly trainLoss: number
+}
+
+/** A contribution that came as its part of a group's mean. */
+export interface GroupMember extends Content {
+  readonly volunteer: string
+  readonly lease: string
+  /** With which it is in the mean. */
+  readonly weight: number
 }
 
 export type LeaseEnd = 'accepted' | 'refused' | 'released' | 'orphaned' | 'removed' | 'closed' | 'rolled-back'
@@ -250,6 +260,9 @@ function apply(state: Draft, event: RoundEvent, effects: Effect[]): void {
     case 'contribution':
       contribute(state, event, effects)
       return
+    case 'group':
+      contributeTogether(state, event, effects)
+      return
     case 'unfit':
       refuse(state, event, effects)
       return
@@ -323,10 +336,21 @@ function mergeOf(state: Machine): Merge {
     base: fragmentOf(state, round).base,
     codec: config.codec,
     downlink: config.downlink,
-    contributions: contributions.map(({ lease, hash, weight }) => ({ lease, hash, weight })),
+    contributions: mergedBlobs(contributions),
     learningRate: outerLearningRate(config.outerLearningRate, contributions.length),
     momentum: config.outerMomentum,
   }
+}
+
+/** [R6] [G2] Each by itself, but what came as one mean as one, under its first lease and with the weight of all. */
+function mergedBlobs(contributions: readonly (AcceptedContribution & { lease: string })[]) {
+  const blobs = new Map<string, { lease: string; hash: string; weight: number }>()
+  for (const { lease, hash, mean, weight } of contributions) {
+    const same = mean === null ? undefined : blobs.get(mean)
+    if (same) same.weight += weight
+    else blobs.set(mean ?? lease, { lease, hash: mean ?? hash, weight })
+  }
+  return [...blobs.values()]
 }
 
 const acceptedInOrder = (state: Machine) =>
@@ -533,11 +557,40 @@ function contribute(
     refuse(state, { ...event, reason: reason ?? 'stale', hash: content.hash }, effects)
     return
   }
+  accept(state, event, lease, null, effects)
+}
+
+/** [G1] All of them or none: the mean cannot be taken apart. */
+function contributeTogether(
+  state: Draft,
+  { mean, members }: Extract<RoundEvent, { type: 'group' }>,
+  effects: Effect[],
+): void {
+  const leases = members.map(({ lease }) => state.leases[lease])
+  const sound = members.every((member, i) => {
+    const lease = leases[i]
+    if (!lease || leaseFault(state, lease, member) !== null) return false
+    return weightOf(state, lease, member.steps) === member.weight
+  })
+  if (!sound || new Set(members.map(({ lease }) => lease)).size < members.length) return
+  for (const [i, { volunteer, lease, weight: _, ...content }] of members.entries()) {
+    accept(state, { volunteer, lease, content }, leases[i] as OpenLease, mean, effects) // all are there
+  }
+}
+
+function accept(
+  state: Draft,
+  { volunteer, lease: id, content }: { volunteer: string; lease: string; content: Content },
+  lease: OpenLease,
+  mean: string | null,
+  effects: Effect[],
+): void {
   const [, unused] = splitRanges(lease.ranges, content.steps * state.config.batchSize) // D2
   state.pool = giveBack(state.pool, unused)
   delete own(state, 'leases')[id]
   const tokens = tokensOf(state, content.steps)
-  const contribution = { volunteer, tokens, weight: takeWeight(state, id, lease, content.steps), ...content }
+  const weight = takeWeight(state, id, lease, content.steps)
+  const contribution = { volunteer, tokens, weight, mean, ...content }
   own(state, 'accepted')[id] = contribution
   const pace = state.paces.get(volunteer)
   if (pace) setPace(state, volunteer, { ...pace, missed: 0 })
@@ -557,6 +610,12 @@ export function leaseFault(
   if (lease.volunteer !== volunteer) return 'not-your-lease'
   if (lease.round > state.round) return 'early' // L10
   return steps > lease.steps ? 'bad-steps' : null
+}
+
+/** [L9] The weight that a contribution of so many steps of this lease would have. */
+export function weightOf(state: Machine, lease: OpenLease, steps: number): number {
+  const before = untoldOf(state, lease)[fragmentIndex(state.config, lease.round)]?.tokens ?? 0
+  return before + tokensOf(state, steps)
 }
 
 /** [L9] The contribution's weight; what it has trained counts for the other fragments later. */

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
-import { type Content, type Effect, type RoundEvent, reduce } from './machine.ts'
+import { type Content, type Effect, type RoundEvent, reduce, weightOf } from './machine.ts'
 import { Chance } from './property/chance.ts'
 import { House } from './property/house.ts'
 import { Ledger, must } from './property/ledger.ts'
@@ -18,7 +18,7 @@ import { Tab, type Upload, VALUES } from './property/tab.ts'
 import { Vectors } from './property/vectors.ts'
 import { freshMachine, type Machine } from './state.ts'
 
-const SEEDS = 40
+const SEEDS = 24
 const EVENTS = 700
 const VOLUNTEERS = 5
 /** Laps of everybody's best behaviour within which a round closes: one deadline may have to be put off first. */
@@ -50,6 +50,8 @@ function firstMachine(chance: Chance, vectors: Vectors): Machine {
       checkpoints: { last: 100, every: 1, best: 0 },
       overlap: chance.of(0.6),
       strict: chance.of(0.2),
+      groupSize: 1,
+      auditRate: 0,
       evaluation: 'auto',
     },
     sequenceLength: 8,
@@ -74,6 +76,7 @@ const MOVES = {
   lostAnswer: 4,
   wrongAfter: 2,
   stray: 5,
+  group: 8,
   early: 2,
   impostor: 2,
   junk: 2,
@@ -177,6 +180,8 @@ class World {
         if (stray) await this.#settleFor(stray)
         return
       }
+      case 'group':
+        return this.#group()
       case 'early':
         return this.#early(tab)
       case 'impostor':
@@ -306,6 +311,39 @@ class World {
     if (refused?.type === 'refused') return refused.reason === 'early' ? 'none' : 'rejected'
     must(this.ledger.accepted.get(lease)?.hash === hash, 'an answer for every contribution')
     return 'accepted'
+  }
+
+  /** [G1] Tabs that have their bytes ready bring their mean; sometimes one of them has nothing to bring any more. */
+  async #group(): Promise<void> {
+    const { machine, house, chance } = this
+    const ready = this.tabs.flatMap((tab) => {
+      const lease = machine.leases[tab.upload?.lease ?? '']
+      return tab.upload && lease?.round === machine.round && lease.volunteer === tab.id
+        ? [{ tab, upload: tab.upload, lease }]
+        : []
+    })
+    if (ready.length < 2) return
+    const weighed = ready.map(({ upload, lease }) => ({
+      ...upload,
+      weight: weightOf(machine, lease, upload.steps),
+    }))
+    const total = weighed.reduce((sum, { weight }) => sum + weight, 0)
+    const mean = new Float32Array(VALUES)
+    for (const { hash, weight } of weighed)
+      this.vectors.get(hash).forEach((value, i) => {
+        mean[i] = (mean[i] as number) + (value * weight) / total
+      })
+    const spoilt = chance.of(0.2)
+    const members = weighed.map(({ lease, volunteer, hash, steps, weight }, i) => ({
+      ...{ lease, volunteer, hash, steps, trainLoss: 5, bytes: VALUES },
+      weight: spoilt && i === 0 ? weight + 1 : weight,
+    }))
+    const event = { type: 'group', mean: this.vectors.put(mean), members, now: house.now } as const
+    const effects = await house.send(event)
+    if (effects === null) return
+    const accepted = effects.filter(({ type }) => type === 'accepted').length
+    must(accepted === (spoilt ? 0 : members.length), '[G1] all of a group or none')
+    if (!spoilt) for (const { tab, upload } of ready) tab.settle(upload.lease, 'accepted')
   }
 
   async #stop(tab: Tab): Promise<void> {

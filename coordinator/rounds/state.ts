@@ -36,6 +36,9 @@ const acceptedSchema = z.strictObject({
   weight: z.number().int().positive(),
   /** SHA-256 of the contribution's bytes. */
   hash: hashSchema,
+  /** Of the mean that a group made with it, which is in the vault in its place; null when it came by itself. */
+  mean: hashSchema.nullable().default(null),
+  /** That came to the coordinator for it. */
   bytes: count,
   trainLoss: z.number(),
 })

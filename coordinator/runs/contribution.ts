@@ -156,7 +156,7 @@ async function storeAndCheck(
 }
 
 /** Null when the contribution is stored. @throws IncompleteError when more has to come. */
-function faultOf(received: Received): 'wrong-length' | 'hash-mismatch' | 'discarded' | null {
+export function faultOf(received: Received): 'wrong-length' | 'hash-mismatch' | 'discarded' | null {
   switch (received.result) {
     case 'stored':
       return null

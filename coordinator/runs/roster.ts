@@ -18,6 +18,10 @@ export interface Live {
   utilisation: number | null
   bytesUp: number | null
   bytesDown: number | null
+  /** Agreed to exchange with other volunteers. */
+  meets: boolean
+  peerBytesUp: number | null
+  peerBytesDown: number | null
 }
 
 export class Roster {
@@ -30,8 +34,23 @@ export class Roster {
       return known
     }
     const nothing = { backend: null, device: '', tokensPerSecond: null, step: null }
-    const uncounted = { utilisation: null, bytesUp: null, bytesDown: null }
-    const live: Live = { id, name, sockets: 1, willing: false, state: 'watching', ...nothing, ...uncounted }
+    const uncounted = {
+      utilisation: null,
+      bytesUp: null,
+      bytesDown: null,
+      peerBytesUp: null,
+      peerBytesDown: null,
+    }
+    const live: Live = {
+      id,
+      name,
+      sockets: 1,
+      willing: false,
+      meets: false,
+      state: 'watching',
+      ...nothing,
+      ...uncounted,
+    }
     this.#live.set(id, live)
     return live
   }

@@ -9,6 +9,7 @@ import type { AdminView, RunAction } from '../../shared/protocol/admin.ts'
 import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { TaskResult } from '../../shared/protocol/evaluation.ts'
+import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
@@ -332,13 +333,20 @@ export class Runs {
     await this.checkpoints.prune()
   }
 
-  /** After a restart: what the last process closed but did not measure. */
+  /** After a restart or a roll-back: what is not measured of the rounds whose checkpoints are kept, and the newest. */
   async #evaluateMissing(): Promise<void> {
     const record = this.#record
-    if (record?.initialValLoss === null) await this.#evaluate(0, record.initialWeights)
+    if (record === null) return
     const last = this.#rounds.at(-1)
-    if (last && last.valLoss === null)
-      await this.#evaluate(last.round, this.machine && weightsOf(this.machine))
+    const newest =
+      last?.valLoss === null && this.machine ? [[last.round, weightsOf(this.machine)] as const] : []
+    const kept = await this.#parts.store.checkpoints(record.id)
+    const missing = kept
+      .filter(({ round, valLoss }) => valLoss === null && round > 0 && round !== last?.round)
+      .map(({ round, fragments }) => [round, fragments.map(({ weights }) => weights)] as const)
+    const initial = record.initialValLoss === null ? [[0, record.initialWeights] as const] : []
+    const all = [...missing.slice(-LIMITS.evaluation.waiting + 2), ...newest, ...initial]
+    await Promise.all(all.map(([round, weights]) => this.#evaluate(round, weights)))
   }
 
   async #evaluate(round: number, weights: readonly string[] | null): Promise<void> {

@@ -29,6 +29,7 @@ const contribution = {
   tokens: 128,
   weight: 128,
   hash: HASH,
+  mean: null,
   bytes: 24,
   trainLoss: 6,
 }

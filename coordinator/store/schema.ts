@@ -55,6 +55,8 @@ export interface Database {
     result: 'accepted' | 'rejected'
     reason: RejectionReason | null
     hash: string | null
+    /** Of the group's mean that stands for it in the vault; null when it came by itself. */
+    mean: string | null
     bytes: number
     steps: number
     tokens: number
@@ -328,6 +330,12 @@ const checkpoints: Migration = {
   },
 }
 
+const groups: Migration = {
+  async up(db: Kysely<unknown>) {
+    await addColumn(db, 'contributions', 'mean', 'text')
+  },
+}
+
 /** Rounds whose files may lie on disk when this migration runs: three of each fragment, of which there are 48 at most. */
 const ROUNDS_ON_DISK = 3 * 48
 const FILES_SO_FAR = [
@@ -348,4 +356,5 @@ export const migrations: Record<string, Migration> = {
   '003-bytes-down': bytesDown,
   '006-evaluations': evaluations,
   '007-checkpoints': checkpoints,
+  '010-groups': groups,
 }

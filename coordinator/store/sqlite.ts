@@ -270,7 +270,8 @@ const history = (db: Kysely<Database>) =>
         .execute()
       const contributions = await db
         .selectFrom('contributions')
-        .select(['round', 'hash'])
+        .select(['round', sql<string | null>`coalesce(mean, hash)`.as('blob')])
+        .distinct()
         .where('run', '=', run)
         .where('round', '>', round)
         .where('merged', '=', 1)
@@ -281,7 +282,7 @@ const history = (db: Kysely<Database>) =>
         weightsBefore: row.weights_before,
         exactBefore: row.exact_before,
         velocityBefore: row.velocity_before,
-        contributions: contributions.flatMap((one) => (one.round === row.round ? (one.hash ?? []) : [])),
+        contributions: contributions.flatMap((one) => (one.round === row.round ? (one.blob ?? []) : [])),
       }))
     },
     async contributors(run) {
@@ -343,7 +344,7 @@ async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
   }
   for (const refusal of commit.refused) await insertRefusal(t, refusal, commit)
   const came = [
-    ...commit.accepted.map((one) => one.contribution.hash),
+    ...new Set(commit.accepted.map(({ contribution: { hash, mean } }) => mean ?? hash)),
     ...commit.refused.map(({ hash }) => hash),
   ]
   await noteFiles(
@@ -363,7 +364,7 @@ async function insertRefusal(
   { machine, now }: Commit,
 ): Promise<void> {
   const known = await t.selectFrom('leases').select('round').where('id', '=', lease).executeTakeFirst()
-  const nothing = { steps: 0, tokens: 0, weight: 0, bytes: 0, train_loss: null, merged: 0 }
+  const nothing = { mean: null, steps: 0, tokens: 0, weight: 0, bytes: 0, train_loss: null, merged: 0 }
   const round = known?.round ?? machine.round
   const refused = {
     run: machine.run,

@@ -149,6 +149,8 @@ function machineOf(swarm: Swarm): Machine {
       seed: swarm.seed,
       fragments: 1,
       codec: swarm.codec,
+      groupSize: 1,
+      auditRate: 0,
       downlink: 'int8',
       errorFeedback: 1,
       checkpoints: { last: 1, every: 0, best: 0 },

@@ -12,6 +12,8 @@ const COMMON = {
   errorFeedback: 1,
   overlap: true,
   strict: false,
+  groupSize: 4,
+  auditRate: 0.05,
   evaluation: 'auto',
 } as const
 

@@ -38,6 +38,10 @@ export const LIMITS = {
     sliceTokens: 2_048,
     /** Seconds after which a slice that was not answered is leased again. */
     sliceSeconds: 120,
+    /** Rounds that wait to be measured while another is; then the oldest is given up. */
+    waiting: 16,
+    /** Bytes of an older round's weights that a waiting tab fetches at most, to measure them. */
+    olderWeightsBytes: 64 * 1024 * 1024,
     /** Answers to one slice, should they disagree. */
     answers: 5,
     /** What any answer may claim at most; a slice is bounded more narrowly. */

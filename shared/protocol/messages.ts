@@ -10,9 +10,25 @@ import type { AdminView } from './admin.ts'
 import type { ErrorBody } from './errors.ts'
 import type { SliceAnswer, SliceGrant, SliceRequest } from './evaluation.ts'
 import { LIMITS } from './limits.ts'
+import type {
+  ExchangeMessage,
+  GroupMessage,
+  groupOverSchema,
+  heldSchema,
+  linkedSchema,
+  meshSchema,
+  OfferAnswer,
+  offerSchema,
+  ownSchema,
+  quitSchema,
+  ReduceMessage,
+  relayedSchema,
+  settledSchema,
+  signalSchema,
+} from './mesh.ts'
 import { idSchema, leaseSchema, runViewSchema, WAIT_REASONS } from './run.ts'
 
-export const PROTOCOL_VERSION = 3
+export const PROTOCOL_VERSION = 4
 
 /** What a tab may be doing, as the panel shows it. `watching` has not been asked to contribute. */
 export const VOLUNTEER_STATES = [
@@ -53,6 +69,9 @@ export const stateSchema = z.strictObject({
   /** Bytes of contributions sent, and of blobs received, in this visit. */
   bytesUp: z.number().int().nonnegative().optional(),
   bytesDown: z.number().int().nonnegative().optional(),
+  /** To and from other volunteers. */
+  peerBytesUp: z.number().int().nonnegative().optional(),
+  peerBytesDown: z.number().int().nonnegative().optional(),
 })
 /** Tab → coordinator, answered: asks for work. */
 export const leaseRequestSchema = z.strictObject({
@@ -98,11 +117,24 @@ export interface VolunteerToCoordinator {
   release: (message: z.infer<typeof releaseSchema>, answer: Answer<{ ok: true }>) => void
   slice: (message: SliceRequest, answer: Answer<SliceGrant>) => void
   measured: (message: SliceAnswer, answer: Answer<{ ok: true }>) => void
+  mesh: (message: z.infer<typeof meshSchema>, answer: Answer<{ ok: true }>) => void
+  signal: (message: z.infer<typeof signalSchema>) => void
+  linked: (message: z.infer<typeof linkedSchema>) => void
+  offer: (message: z.infer<typeof offerSchema>, answer: Answer<OfferAnswer>) => void
+  held: (message: z.infer<typeof heldSchema>) => void
+  quit: (message: z.infer<typeof quitSchema>) => void
 }
 export interface CoordinatorToVolunteer {
   welcome: (message: Welcome) => void
   /** Whenever anything in it changes, at most a few times a second. */
   run: (view: z.infer<typeof runViewSchema> | null) => void
+  group: (message: GroupMessage) => void
+  groupOver: (message: z.infer<typeof groupOverSchema>) => void
+  relayed: (message: z.infer<typeof relayedSchema>) => void
+  exchange: (message: ExchangeMessage) => void
+  reduce: (message: ReduceMessage) => void
+  own: (message: z.infer<typeof ownSchema>) => void
+  settled: (message: z.infer<typeof settledSchema>) => void
   /** The operator removed this volunteer; the connection closes. */
   removed: (message: { reason: string }) => void
 }

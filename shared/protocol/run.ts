@@ -53,6 +53,10 @@ export const runConfigSchema = z
     outerMomentum: z.number().min(0).max(0.999),
     /** Seeds initial weights and the order of the data. */
     seed: z.string().max(40),
+    /** Volunteers who agreed exchange contributions among themselves in groups of so many; 1: nobody does. */
+    groupSize: z.number().int().min(1).max(8).default(1),
+    /** The share of exchanges in which members' own bytes are looked at too. */
+    auditRate: z.number().min(0).max(1).default(0.05),
     evaluation: z.enum(EVALUATION_WAYS).default('auto'),
     checkpoints: checkpointRulesSchema.default(USUAL_CHECKPOINTS),
   })
@@ -63,6 +67,10 @@ export const runConfigSchema = z
   .refine((config) => config.innerSteps % config.fragments === 0, {
     path: ['fragments'],
     message: 'fragments must divide the inner steps',
+  })
+  .refine((config) => config.groupSize === 1 || config.codec !== 'sparse', {
+    path: ['groupSize'],
+    message: 'the mean of sparse contributions is not sparse: groups need another codec',
   })
   .refine((config) => config.fragments <= PRESETS[config.preset].layers, {
     path: ['fragments'],

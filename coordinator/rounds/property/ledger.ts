@@ -123,10 +123,12 @@ export class Ledger {
 
   #merge({ config }: Machine, { round, contributions }: Merge): void {
     const { replicas, quorum, strict } = config
-    const ids = contributions.map(({ lease }) => lease)
+    const ids = this.#acceptedIn(round)
+    const blobs = ids.map((id) => this.accepted.get(id)?.mean ?? id)
+    const firsts = ids.filter((_, i) => blobs.indexOf(blobs[i] as string) === i)
     must(
-      JSON.stringify(ids) === JSON.stringify(this.#acceptedIn(round)),
-      '[R6] exactly the accepted, in order',
+      JSON.stringify(contributions.map(({ lease }) => lease)) === JSON.stringify(firsts),
+      '[R6] [G2] exactly the accepted, in order, a mean once',
     )
     must(ids.length <= replicas, '[R2] no more than replicas')
     must(ids.length >= (strict ? replicas : quorum), '[R3] [R11] no fewer than needed')

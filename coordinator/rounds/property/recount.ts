@@ -14,6 +14,7 @@ interface ContributionRow {
   volunteer: string
   round: number
   hash: string
+  mean: string | null
   steps: number
   tokens: number
   weight: number
@@ -103,7 +104,24 @@ function outerStep(
   must(row.weights_before === hashOf(weights), 'a round begins at the weights of the one before')
   must(row.exact_before === (standing.touched ? hashOf(exact) : null), 'and at its exact ones')
   must(row.velocity_before === (standing.touched ? hashOf(velocity) : null), 'and at its velocity')
-  const contributions = rows.map(({ hash, weight }) => ({ values: vectors.get(hash), weight }))
+  const means = [...new Set(rows.flatMap(({ mean }) => mean ?? []))]
+  const first = (row: ContributionRow) => rows.find(({ mean }) => mean === row.mean) === row
+  const contributions = rows
+    .filter((row) => row.mean === null || first(row))
+    .map(({ hash, mean, weight }) => {
+      const together =
+        mean === null
+          ? weight
+          : sumOf(
+              rows.filter((row) => row.mean === mean),
+              'weight',
+            )
+      return { values: vectors.get(mean ?? hash), weight: together }
+    })
+  must(
+    means.every((mean) => rows.filter((row) => row.mean === mean).length > 1),
+    '[G1] a mean is of several',
+  )
   const total = sumOf(rows, 'weight')
   const difference = weights.slice()
   for (let i = 0; i < exact.length; i++) {
@@ -128,12 +146,13 @@ function compareRows(rows: ContributionRow[], ledger: Ledger): void {
   const all = new Map([...ledger.accepted, ...ledger.discarded.accepted])
   must(rows.length === all.size, 'a row for every accepted contribution, and no other')
   const last = ledger.closed.length
-  for (const { lease, volunteer, round, hash, steps, tokens, weight, merged, discarded } of rows) {
+  for (const { lease, volunteer, round, hash, mean, steps, tokens, weight, merged, discarded } of rows) {
     const ours = all.get(lease)
     const same =
       ours?.volunteer === volunteer &&
       ours.round === round &&
       ours.hash === hash &&
+      ours.mean === mean &&
       ours.steps === steps &&
       ours.tokens === tokens &&
       ours.weight === weight

@@ -6,12 +6,12 @@
  */
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
-import { type OpenDevice, openDevice } from '../../../shared/engine/compiled/device.ts'
 import { compile } from '../../../shared/engine/compiled/executor.ts'
 import type { Element } from '../../../shared/engine/compiled/kernel.ts'
 import { matmul, type Order, type Tile } from '../../../shared/engine/compiled/kernels/matmul.ts'
 import { makeList, scratch, tensor } from '../../../shared/engine/compiled/plan.ts'
 import { candidatesOn } from '../../../shared/engine/compiled/tuned.ts'
+import { type OpenDevice, openDevice } from '../../../shared/engine/gpuDevice.ts'
 import { installDawn, NO_DAWN } from '../../../shared/engine/tfjs/dawn.ts'
 
 const flagsSchema = z.strictObject({

@@ -1,9 +1,10 @@
 /** A plan on this machine's GPU, in Node: each kernel's time by timestamps, and what JavaScript takes to dispatch it. */
-import { type OpenDevice, openDevice } from '../../../shared/engine/compiled/device.ts'
+
 import { compile, type Executable } from '../../../shared/engine/compiled/executor.ts'
 import { stepNumbers } from '../../../shared/engine/compiled/kernels/crossEntropy.ts'
 import type { State } from '../../../shared/engine/compiled/state.ts'
 import type { TrainingPlan } from '../../../shared/engine/compiled/step.ts'
+import { type OpenDevice, openDevice } from '../../../shared/engine/gpuDevice.ts'
 import { installDawn, NO_DAWN } from '../../../shared/engine/tfjs/dawn.ts'
 
 export interface Measured {

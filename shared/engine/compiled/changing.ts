@@ -1,5 +1,5 @@
 /** For tests: a device whose driver compiles something else than it was given. */
-import type { OpenDevice } from './device.ts'
+import type { OpenDevice } from '../gpuDevice.ts'
 
 /** `by`: each text in every shader → what stands there instead. Nothing is known of it as of a new device. */
 export function changing(open: OpenDevice, by: Readonly<Record<string, string>>): OpenDevice {

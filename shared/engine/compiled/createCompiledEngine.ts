@@ -7,15 +7,16 @@ import type { ModelConfig } from '../../model/config.ts'
 import { parameterCount } from '../../model/layout.ts'
 import { badJob, checkIds, checkJob, checkLength, checkRanges } from '../checks.ts'
 import { type Engine, EngineError } from '../engine.ts'
+import { type OpenDevice, openDevice } from '../gpuDevice.ts'
 import { runJob } from '../job.ts'
 import { makePace } from '../pace.ts'
 import type { Choices } from './choices.ts'
-import { type OpenDevice, openDevice } from './device.ts'
 import { deviceExchange } from './exchange.ts'
 import { evaluate, generate } from './infer.ts'
 import { UNMEASURED } from './longDispatches.ts'
 import { makePlans, type PlanOptions } from './plans.ts'
 import {
+  bufferOf,
   disposeReplica,
   makeReplica,
   type Replica,
@@ -40,11 +41,16 @@ export interface CompiledEngineOptions extends PlanOptions, Memento {
   readonly choices?: Choices
 }
 
+export interface CompiledEngine extends Engine {
+  /** On the device of gpuDevice.ts; where a tensor of the layout lies in them is state.ts's. For tfjs/onBuffers.ts. */
+  parameterBuffers(): GPUBuffer[]
+}
+
 /**
  * A fresh engine has all parameters zero: call `setParameters` before anything else.
  * @throws EngineError `engine/backend-missing` when there is no device, or one that computes something else
  */
-export async function createCompiledEngine(options: CompiledEngineOptions): Promise<Engine> {
+export async function createCompiledEngine(options: CompiledEngineOptions): Promise<CompiledEngine> {
   const { config } = options
   const open = await openDevice()
   const replica = await prepare(open, options).catch((error: unknown) => {
@@ -76,6 +82,7 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
       checkLength('second moments', from.secondMoment.length, count)
       writeOptimiser(replica, from)
     },
+    parameterBuffers: () => state.parameters.map((tensor) => bufferOf(replica, tensor)),
     getOptimiserState: () => open.guard(() => readOptimiser(replica)),
     setResidual: exchange.setResidual,
     getResidual: exchange.getResidual,

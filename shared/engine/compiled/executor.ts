@@ -2,7 +2,7 @@
  * Runs plans: compiles their pipelines all at once, makes buffers and bind groups once, and then replays the calls. In
  * the steady state nothing is allocated and nothing read but what the caller asks for.
  */
-import type { OpenDevice } from './device.ts'
+import type { OpenDevice } from '../gpuDevice.ts'
 import { bytesOf, type Kernel, tooLarge } from './kernel.ts'
 import { bytesIn, type Call, keptTensors, type Plan, place, type Tensor } from './plan.ts'
 

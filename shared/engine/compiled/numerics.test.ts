@@ -1,8 +1,8 @@
 import { afterAll, test } from 'vitest'
+import { openDevice } from '../gpuDevice.ts'
 import { numerics } from '../numerics.ts'
 import { installDawn, NO_DAWN } from '../tfjs/dawn.ts'
 import { cpuChoices, gpuChoices } from './choices.ts'
-import { openDevice } from './device.ts'
 import { compiledSubject } from './numericsSubject.ts'
 
 const dawn = await installDawn()

@@ -1,9 +1,10 @@
 /** The compiled engine and its parts, as ../numerics.ts tests them. */
+
+import { type OpenDevice, openDevice } from '../gpuDevice.ts'
 import { F16_TOLERANCE, type Subject } from '../numerics.ts'
 import type { Matrix } from '../referenceMatrix.ts'
 import { type Choices, cpuChoices } from './choices.ts'
 import { createCompiledEngine } from './createCompiledEngine.ts'
-import { type OpenDevice, openDevice } from './device.ts'
 import { nextLogits } from './infer.ts'
 import { attention, attentionBackwardKeys, attentionBackwardQueries } from './kernels/attention.ts'
 import { crossEntropy, pairsOf, partialSums, STEP_NUMBERS_SIZE, stepNumbers } from './kernels/crossEntropy.ts'

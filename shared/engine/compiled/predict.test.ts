@@ -2,10 +2,10 @@ import { afterAll, expect, test, vi } from 'vitest'
 import { PRESETS } from '../../model/config.ts'
 import { parameterCount } from '../../model/layout.ts'
 import { randomSequences } from '../contract.ts'
+import { openDevice } from '../gpuDevice.ts'
 import { type Dawn, installDawn, NO_DAWN } from '../tfjs/dawn.ts'
 import { gpuChoices } from './choices.ts'
 import { createCompiledEngine } from './createCompiledEngine.ts'
-import { openDevice } from './device.ts'
 import { compiledPeakBytes } from './predict.ts'
 
 const dawn: Dawn | null = await installDawn()

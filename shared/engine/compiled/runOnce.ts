@@ -1,5 +1,5 @@
 /** Runs a few kernels once on values from the host and reads what they made: for tests and measurements of parts. */
-import type { OpenDevice } from './device.ts'
+import type { OpenDevice } from '../gpuDevice.ts'
 import { compile, readParts } from './executor.ts'
 import type { List, Tensor } from './plan.ts'
 

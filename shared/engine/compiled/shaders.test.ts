@@ -1,9 +1,9 @@
 /** Every preset's shaders compile, on Dawn's null backend, which checks them and computes nothing. */
 import { afterAll, expect, test } from 'vitest'
 import { PRESET_NAMES, PRESETS } from '../../model/config.ts'
+import { openDevice } from '../gpuDevice.ts'
 import { installDawn, NO_DAWN } from '../tfjs/dawn.ts'
 import { cpuChoices, gpuChoices } from './choices.ts'
-import { openDevice } from './device.ts'
 import { pipelinesOf } from './executor.ts'
 import { makeState } from './state.ts'
 import { evaluationPlan, nextPlan, trainingPlan } from './step.ts'

@@ -4,8 +4,8 @@
  * and only for models that have large products; what was found on an earlier visit saves the measurement (tuned.ts).
  */
 import type { ModelConfig } from '../../model/config.ts'
+import type { OpenDevice } from '../gpuDevice.ts'
 import { type Choices, cpuChoices, gpuChoices, LARGE } from './choices.ts'
-import type { OpenDevice } from './device.ts'
 import { compile, readParts } from './executor.ts'
 import type { Kernel } from './kernel.ts'
 import { matmul, type Tile } from './kernels/matmul.ts'

@@ -3,8 +3,8 @@
  * comes back from a place that others may write to, so only what this version would have written is believed.
  */
 import { z } from 'zod'
+import type { OpenDevice } from '../gpuDevice.ts'
 import { CANDIDATES } from './choices.ts'
-import type { OpenDevice } from './device.ts'
 import type { Tile } from './kernels/matmul.ts'
 import type { Speed } from './longDispatches.ts'
 

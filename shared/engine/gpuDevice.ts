@@ -1,11 +1,12 @@
 /**
- * The GPU device of the compiled engine: asked for with the largest limits the adapter has, shared by all engines of
- * this page, Worker or process, watched for its death, and given back when the last of them is disposed.
+ * The one GPU device of this page, Worker or process: asked for with the largest limits the adapter has, shared by all
+ * engines, the compiled one and TensorFlow.js, watched for its death, and given back when the last of them is disposed.
  */
-import { EngineError } from '../engine.ts'
+import { EngineError } from './engine.ts'
 
 export interface OpenDevice {
   readonly device: GPUDevice
+  readonly info: GPUAdapterInfo
   /** Whether it is a program on the CPU. */
   readonly software: boolean
   /** Names the adapter, for what is remembered of it. */
@@ -67,6 +68,16 @@ export async function openDevice(): Promise<OpenDevice> {
 const missing = (why: string) =>
   new EngineError('engine/backend-missing', `The webgpu backend is not available: ${why}.`)
 
+/** The compiled engine binds whole models; TensorFlow.js's kernels want the rest. */
+const LARGEST = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeWorkgroupsPerDimension',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeInvocationsPerWorkgroup',
+] as const
+
 async function request(): Promise<OpenDevice> {
   const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference: 'high-performance' })
   if (!adapter) throw missing('this browser has no WebGPU, or no GPU for it')
@@ -74,10 +85,7 @@ async function request(): Promise<OpenDevice> {
   const device = await adapter
     .requestDevice({
       requiredFeatures: WANTED.filter((feature) => adapter.features.has(feature)),
-      requiredLimits: {
-        maxBufferSize: limits.maxBufferSize,
-        maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
-      },
+      requiredLimits: Object.fromEntries(LARGEST.map((limit) => [limit, limits[limit]])),
     })
     .catch((error: unknown) => {
       throw missing(`no device was given: ${String(error)}`)
@@ -87,6 +95,7 @@ async function request(): Promise<OpenDevice> {
   rejection.catch(() => {}) // nobody may be waiting when it happens; whoever asks later still gets the reason
   return {
     device,
+    info,
     software:
       info.isFallbackAdapter ||
       /swiftshader|llvmpipe|basic render/i.test(`${info.architecture} ${info.device} ${info.description}`),

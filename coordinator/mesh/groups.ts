@@ -1,0 +1,233 @@
+/**
+ * Who exchanges with whom: forms groups of volunteers who agreed to it, passes their signals on, and remembers who could
+ * not meet (M1 to M5 of RULES.md). In memory only.
+ */
+import { type GroupMessage, MESH_LIMITS } from '../../shared/protocol/mesh.ts'
+import { newId } from '../accounts/secrets.ts'
+import type { Clock } from '../rounds/driver.ts'
+import type { IceServer } from './ice.ts'
+
+export interface Group {
+  readonly id: string
+  /** Volunteers; a member's place is its index. */
+  readonly members: readonly string[]
+  /** All channels are open. */
+  linked: boolean
+  /** Over as soon as it has no exchange under way. */
+  ending: string | null
+}
+
+export interface GroupsPorts {
+  readonly clock: Clock
+  tell(volunteer: string, event: 'group' | 'groupOver' | 'relayed', message: object): void
+  iceServers(volunteer: string): IceServer[]
+  /** Whether an exchange of the group is under way. */
+  isBusy(group: string): boolean
+  tokensPerSecond(volunteer: string): number
+  changed(): void
+}
+
+export class Groups {
+  readonly #ports: GroupsPorts
+  readonly #willing = new Set<string>()
+  readonly #groups = new Map<string, Group & { links: Map<number, Set<number>>; cancel: () => void }>()
+  readonly #groupOf = new Map<string, string>()
+  /** Pairs that could not meet, as `a b` in order. */
+  readonly #strangers = new Set<string>()
+  readonly #distrusted = new Set<string>()
+  /** Bytes a second of a member's slowest channel, as it last told. */
+  readonly #rates = new Map<string, number>()
+  #run: { id: string; size: number } | null = null
+  #cancel: () => void = () => undefined
+
+  constructor(ports: GroupsPorts) {
+    this.#ports = ports
+  }
+
+  /** The run whose volunteers are grouped; null for none. */
+  serve(run: { id: string; size: number } | null): void {
+    if (run?.id === this.#run?.id && run?.size === this.#run?.size) return
+    this.#run = run !== null && run.size > 1 ? run : null
+    for (const group of [...this.#groups.values()]) this.#end(group, 'Another run.')
+    this.#strangers.clear()
+    this.#formSoon()
+  }
+
+  /** [M1] */
+  agree(volunteer: string): void {
+    if (this.#distrusted.has(volunteer) || this.#willing.has(volunteer)) return
+    this.#willing.add(volunteer)
+    this.#formSoon()
+  }
+
+  /** [M1] [M4] */
+  leave(volunteer: string): void {
+    this.#willing.delete(volunteer)
+    this.#rates.delete(volunteer)
+    for (const pair of this.#strangers) if (pair.split(' ').includes(volunteer)) this.#strangers.delete(pair)
+    const group = this.of(volunteer)
+    if (group) this.#endWhenIdle(group.id, 'Somebody left.')
+  }
+
+  /** [X6] */
+  distrust(volunteer: string): void {
+    this.#distrusted.add(volunteer)
+    this.leave(volunteer)
+  }
+
+  of(volunteer: string): Group | null {
+    return this.#groups.get(this.#groupOf.get(volunteer) ?? '') ?? null
+  }
+
+  get(group: string): Group | null {
+    return this.#groups.get(group) ?? null
+  }
+
+  all(): readonly Group[] {
+    return [...this.#groups.values()]
+  }
+
+  rateOf(volunteer: string): number | null {
+    return this.#rates.get(volunteer) ?? null
+  }
+
+  /** [M5] False when there is nobody to pass it on to. */
+  signal(from: string, id: string, to: number, signal: string): boolean {
+    const group = this.#groups.get(id)
+    const sender = group?.members.indexOf(from) ?? -1
+    const receiver = group?.members[to]
+    if (!group || sender < 0 || receiver === undefined || receiver === from) return false
+    this.#ports.tell(receiver, 'relayed', { group: id, from: sender, signal })
+    return true
+  }
+
+  /** [M3] */
+  linked(volunteer: string, id: string, others: readonly number[], bytesPerSecond: number | null): void {
+    const group = this.#groups.get(id)
+    const index = group?.members.indexOf(volunteer) ?? -1
+    if (!group || index < 0) return
+    group.links.set(index, new Set(others))
+    if (bytesPerSecond !== null) this.#rates.set(volunteer, bytesPerSecond)
+    const whole = group.members.every((_, a) => this.#missing(group, a).length === 0)
+    if (whole && !group.linked) {
+      group.cancel()
+      group.linked = true
+    } else if (!whole && group.linked) {
+      this.#endWhenIdle(id, 'A channel broke.')
+    }
+    this.#ports.changed()
+  }
+
+  /** [M4] An exchange has ended. */
+  idle(id: string): void {
+    const group = this.#groups.get(id)
+    if (group?.ending) this.#end(group, group.ending)
+  }
+
+  /** [M4] A round has opened. */
+  regroup(): void {
+    const { size } = this.#run ?? { size: 0 }
+    const open = this.#ungrouped()
+    const small = this.all().filter(({ id, members }) => members.length < size && !this.#ports.isBusy(id))
+    const count = open.length + small.reduce((sum, { members }) => sum + members.length, 0)
+    const before = small.length + (open.length > 0 ? 1 : 0)
+    const might = small.some(({ members }) => open.some((one) => members.every((m) => this.#mayMeet(one, m))))
+    if (!might && Math.ceil(count / size) >= before) return
+    for (const { id } of small) {
+      const group = this.#groups.get(id)
+      if (group) this.#end(group, 'Larger groups.')
+    }
+  }
+
+  close(): void {
+    this.#cancel()
+    for (const group of this.#groups.values()) group.cancel()
+  }
+
+  #missing(group: { members: readonly string[]; links: Map<number, Set<number>> }, a: number): number[] {
+    return group.members.flatMap((_, b) => {
+      const both = group.links.get(a)?.has(b) && group.links.get(b)?.has(a)
+      return a === b || both ? [] : [b]
+    })
+  }
+
+  #endWhenIdle(id: string, why: string): void {
+    const group = this.#groups.get(id)
+    if (!group) return
+    group.ending = why
+    if (!this.#ports.isBusy(id)) this.#end(group, why)
+  }
+
+  #end(group: Group & { cancel: () => void }, why: string): void {
+    group.cancel()
+    this.#groups.delete(group.id)
+    for (const member of group.members) {
+      this.#groupOf.delete(member)
+      this.#ports.tell(member, 'groupOver', { group: group.id, why })
+    }
+    this.#formSoon()
+    this.#ports.changed()
+  }
+
+  #ungrouped(): string[] {
+    return [...this.#willing].filter((volunteer) => !this.#groupOf.has(volunteer))
+  }
+
+  /** Those who come within a moment of one another are grouped together. */
+  #formSoon(): void {
+    this.#cancel()
+    this.#cancel = this.#ports.clock.at(this.#ports.clock.now() + 300, () => this.#form())
+  }
+
+  /** [M2] */
+  #form(): void {
+    if (this.#run === null) return
+    const speed = (volunteer: string) => this.#ports.tokensPerSecond(volunteer)
+    const open = this.#ungrouped().sort((a, b) => speed(b) - speed(a) || (a < b ? -1 : 1))
+    while (open.length > 1) {
+      const [first, ...rest] = open as [string, ...string[]]
+      const members = [first]
+      for (const other of rest) {
+        if (members.length === this.#run.size) break
+        if (members.every((member) => this.#mayMeet(member, other))) members.push(other)
+      }
+      for (const member of members) open.splice(open.indexOf(member), 1)
+      if (members.length > 1) this.#begin(members, this.#run.id)
+    }
+    this.#ports.changed()
+  }
+
+  #begin(members: readonly string[], run: string): void {
+    const id = newId()
+    const { clock, tell, iceServers } = this.#ports
+    const cancel = clock.at(clock.now() + MESH_LIMITS.linkSeconds * 1_000, () => this.#giveUp(id))
+    this.#groups.set(id, { id, members, linked: false, ending: null, links: new Map(), cancel })
+    for (const [index, member] of members.entries()) {
+      this.#groupOf.set(member, id)
+      const message: GroupMessage = {
+        group: id,
+        run,
+        size: members.length,
+        index,
+        iceServers: iceServers(member),
+      }
+      tell(member, 'group', message)
+    }
+  }
+
+  /** [M3] */
+  #giveUp(id: string): void {
+    const group = this.#groups.get(id)
+    if (!group || group.linked) return
+    for (const [a, member] of group.members.entries()) {
+      for (const b of this.#missing(group, a)) this.#strangers.add(pairOf(member, group.members[b] as string)) // b is an index
+    }
+    this.#end(group, 'Not everybody could connect.')
+  }
+
+  #mayMeet(a: string, b: string): boolean {
+    return !this.#strangers.has(pairOf(a, b))
+  }
+}
+
+const pairOf = (a: string, b: string): string => (a < b ? `${a} ${b}` : `${b} ${a}`)

@@ -1,0 +1,336 @@
+/**
+ * Groups and exchanges on the running coordinator: gives them sockets, disk, threads and the round machine. What is decided
+ * is groups.ts's and exchange.ts's.
+ */
+import type { Readable } from 'node:stream'
+import type { z } from 'zod'
+import { PotluckError } from '../../shared/protocol/errors.ts'
+import type {
+  heldSchema,
+  linkedSchema,
+  offerSchema,
+  quitSchema,
+  signalSchema,
+} from '../../shared/protocol/mesh.ts'
+import { MESH_LIMITS, type OfferAnswer } from '../../shared/protocol/mesh.ts'
+import { newId } from '../accounts/secrets.ts'
+import type { Aggregator } from '../aggregate/aggregator.ts'
+import type { IceConfig } from '../config.ts'
+import type { Clock } from '../rounds/driver.ts'
+import { type Effect, type GroupMember, leaseFault, weightOf } from '../rounds/machine.ts'
+import { fragmentOf } from '../rounds/schedule.ts'
+import { boundOf, faultOf } from '../runs/contribution.ts'
+import { acceptedReceipt } from '../runs/messages.ts'
+import type { Runs } from '../runs/runs.ts'
+import type { MetadataStore } from '../store/metadata.ts'
+import type { Partials } from '../store/partials.ts'
+import { Exchange, type Kind, type Offer, type Result } from './exchange.ts'
+import { Groups } from './groups.ts'
+import { iceServers } from './ice.ts'
+
+export interface MeshParts {
+  readonly runs: Runs
+  readonly store: MetadataStore
+  readonly partials: Partials
+  readonly aggregator: Aggregator
+  readonly clock: Clock
+  readonly ice: IceConfig
+  readonly random?: () => number
+}
+
+export type MeshEvent = 'group' | 'groupOver' | 'relayed' | 'exchange' | 'reduce' | 'own' | 'settled'
+type Tell = (volunteer: string, event: MeshEvent, message: object) => void
+
+/** Of one slice on its way to the coordinator. */
+export interface SliceUpload {
+  readonly volunteer: string
+  readonly exchange: string
+  readonly slice: number
+  readonly kind: Kind
+  readonly sha256: string
+  readonly offset: number
+  readonly length: number | null
+  readonly body: Readable
+}
+
+/** How groups stand, for the operator. */
+export interface MeshView {
+  readonly groups: { readonly size: number; readonly linked: boolean }[]
+  /** Exchanges since the start that ended in a mean, and those that did not. */
+  readonly exchanges: { readonly means: number; readonly failed: number }
+  /** Contributions that came in means. */
+  readonly contributions: number
+}
+
+export class Mesh {
+  readonly groups: Groups
+  readonly #parts: MeshParts
+  /** By id; by group there is one at most. */
+  readonly #exchanges = new Map<string, { exchange: Exchange; group: string; round: number; era: number }>()
+  readonly #blobs = new Set<string>()
+  readonly #counts = { means: 0, failed: 0, contributions: 0 }
+  #tell: Tell = () => undefined
+  #round = ''
+
+  constructor(parts: MeshParts) {
+    this.#parts = parts
+    const { clock, runs, ice } = parts
+    this.groups = new Groups({
+      clock,
+      tell: (volunteer, event, message) => this.#tell(volunteer, event, message),
+      iceServers: (volunteer) => iceServers(ice, volunteer, clock.now()),
+      isBusy: (group) => this.#of(group) !== null,
+      tokensPerSecond: (volunteer) => runs.roster.get(volunteer)?.tokensPerSecond ?? 0,
+      changed: () => runs.touch(),
+    })
+    runs.onChange(() => this.#look())
+    this.#look()
+  }
+
+  /** Through whom volunteers are told. */
+  speakThrough(tell: Tell): void {
+    this.#tell = tell
+  }
+
+  /** Names of uploads that may still come: for Partials.keepOnly. */
+  get uploads(): string[] {
+    return [...this.#names]
+  }
+
+  /** Whether a blob is part of an exchange under way. */
+  holds(hash: string): boolean {
+    return this.#blobs.has(hash)
+  }
+
+  get view(): MeshView {
+    const { means, failed, contributions } = this.#counts
+    const groups = this.groups.all().map(({ members, linked }) => ({ size: members.length, linked }))
+    return { groups, exchanges: { means, failed }, contributions }
+  }
+
+  agree(volunteer: string, on: boolean): void {
+    if (on) this.groups.agree(volunteer)
+    else this.gone(volunteer, true)
+  }
+
+  /** [M1] Who stops or agrees no more `withdraws`; who is gone may have sent all that is needed. */
+  gone(volunteer: string, withdraws: boolean): void {
+    for (const { exchange } of [...this.#exchanges.values()]) exchange.lost(volunteer, withdraws)
+    this.groups.leave(volunteer)
+  }
+
+  signal(volunteer: string, { group, to, signal }: z.output<typeof signalSchema>): boolean {
+    return this.groups.signal(volunteer, group, to, signal)
+  }
+
+  linked(volunteer: string, { group, with: others, bytesPerSecond }: z.output<typeof linkedSchema>): void {
+    this.groups.linked(volunteer, group, others, bytesPerSecond)
+  }
+
+  held(volunteer: string, { exchange, from }: z.output<typeof heldSchema>): void {
+    this.#exchanges.get(exchange)?.exchange.held(volunteer, from)
+  }
+
+  quit(volunteer: string, { exchange }: z.output<typeof quitSchema>): void {
+    this.#exchanges.get(exchange)?.exchange.lost(volunteer, true)
+  }
+
+  /** [X1] */
+  offer(volunteer: string, offer: z.output<typeof offerSchema>): OfferAnswer {
+    const { machine } = this.#parts.runs
+    const group = this.groups.of(volunteer)
+    if (!group?.linked || group.ending || group.id !== offer.group) return { direct: 'no group' }
+    const lease = machine?.leases[offer.lease]
+    if (!machine || !lease || machine.status !== 'running' || machine.phase !== 'training')
+      return { direct: 'no round' }
+    const fault = leaseFault(machine, lease, { volunteer, steps: offer.steps })
+    if (fault !== null) return { direct: fault }
+    const of = this.#of(group.id)
+    const begun = of && of.round === machine.round && of.era === machine.era ? of.exchange : null
+    if (of && !begun) return { direct: 'another round' }
+    const exchange = begun ?? this.#begin(group.id, group.members)
+    if (exchange === null) return { direct: 'no time' }
+    const { sha256, slices, steps, loss } = offer
+    const weight = weightOf(machine, lease, steps)
+    const taken = exchange.offer(group.members.indexOf(volunteer), {
+      ...{ volunteer, lease: offer.lease, steps, loss, sha256, slices, weight },
+    })
+    return taken ? { exchange: exchange.id } : { direct: 'too late' }
+  }
+
+  /** How much of a slice has come. @throws PotluckError `not-found` */
+  sliceState(upload: Pick<SliceUpload, 'volunteer' | 'exchange' | 'slice' | 'kind' | 'sha256'>): {
+    offset: number
+    bytes: number
+  } {
+    const { bytes } = this.#expected(upload)
+    return { offset: this.#parts.partials.committed(partName(upload), upload.sha256), bytes }
+  }
+
+  /** @throws PotluckError `not-found`, `bad-request`; IncompleteError when more has to come */
+  async receiveSlice(upload: SliceUpload): Promise<void> {
+    const { exchange, bytes } = this.#expected(upload)
+    const { sha256, offset, length, body, kind, slice, volunteer } = upload
+    if (length !== null && offset + length !== bytes)
+      throw new PotluckError('bad-request', 'The slice has another length.', 422)
+    const lease = partName(upload)
+    this.#names.add(lease)
+    this.#blobs.add(sha256)
+    const fault = faultOf(await this.#parts.partials.receive(body, { lease, hash: sha256, bytes, offset }))
+    if (fault !== null) throw new PotluckError('bad-request', `The slice cannot be used: ${fault}.`, 422)
+    await this.#note(sha256)
+    exchange.arrived(volunteer, kind, slice, sha256, bytes)
+  }
+
+  close(): void {
+    this.groups.close()
+    for (const { exchange } of this.#exchanges.values()) exchange.fail('The coordinator is stopping.')
+  }
+
+  readonly #names = new Set<string>()
+
+  #expected(upload: Pick<SliceUpload, 'volunteer' | 'exchange' | 'slice' | 'kind' | 'sha256'>) {
+    const exchange = this.#exchanges.get(upload.exchange)?.exchange
+    const expected = exchange?.expects(upload.volunteer, upload.kind, upload.slice)
+    if (!exchange || !expected) throw new PotluckError('not-found', 'Nobody waits for this slice.', 404)
+    if (expected.hash !== null && expected.hash !== upload.sha256)
+      throw new PotluckError('bad-request', 'These are not the bytes that were committed to.', 422)
+    return { exchange, bytes: expected.bytes }
+  }
+
+  #of(group: string) {
+    for (const one of this.#exchanges.values()) if (one.group === group) return one
+    return null
+  }
+
+  #begin(group: string, members: readonly string[]): Exchange | null {
+    const { runs, clock, aggregator, random = Math.random } = this.#parts
+    const machine = runs.machine
+    if (!machine) return null
+    const now = clock.now()
+    const left = (machine.deadlineAt ?? now) - now
+    const until = now + MESH_LIMITS.shareOfDeadline * left
+    if (until - now < 1_000) return null
+    const holding = new Set(
+      Object.values(machine.leases).flatMap((l) => (l.round === machine.round ? [l.volunteer] : [])),
+    )
+    const id = newId()
+    const { codec, auditRate } = machine.config
+    const { parameters } = fragmentOf(machine, machine.round).base
+    const expected = members.flatMap((member, index) => (holding.has(member) ? [index] : []))
+    const { round, era } = machine
+    const exchange = new Exchange(
+      { id, group, members, codec, parameters, auditRate, expected, until },
+      {
+        clock,
+        random,
+        tell: (volunteer, event, message) => this.#tell(volunteer, event, message),
+        sliceMean: (count, parts) => this.#sliceMean({ codec, count, members: parts }),
+        sliceHashes: (hash, slices) => aggregator.sliceHashes({ hash, slices }),
+        settle: (result) => this.#settle(result, { round, era }),
+        caught: (volunteer, what) => this.#caught(volunteer, what),
+        over: () => this.#over(id),
+      },
+    )
+    this.#exchanges.set(id, { exchange, group, round, era })
+    return exchange
+  }
+
+  async #sliceMean(mean: Parameters<Aggregator['sliceMean']>[0]): Promise<string | null> {
+    const hash = await this.#parts.aggregator.sliceMean(mean)
+    if (hash !== null) {
+      this.#blobs.add(hash)
+      await this.#note(hash)
+    }
+    return hash
+  }
+
+  /** So that it is not forgotten on disk should nothing come of it. */
+  async #note(hash: string): Promise<void> {
+    const run = this.#parts.runs.machine?.run
+    if (run !== undefined) await this.#parts.store.noteFiles([{ run, store: 'vault', hash }])
+  }
+
+  /** [X4] */
+  async #settle({ slices, members, bytes }: Result, of: { round: number; era: number }) {
+    const { runs, aggregator, clock } = this.#parts
+    const { driver } = runs
+    const none = new Map<string, object>()
+    const machine = driver?.machine
+    if (!driver || !machine || machine.round !== of.round || machine.era !== of.era) return none
+    const mean = await aggregator.join(slices)
+    this.#blobs.add(mean)
+    await this.#note(mean)
+    const { parameters } = fragmentOf(machine, machine.round).base
+    const bound = Math.max(...members.map((member) => memberBound(machine, member)))
+    const fault = await aggregator.check({ hash: mean, parameters, codec: machine.config.codec, bound })
+    if (fault !== null) return none
+    const share = Math.ceil(bytes / members.length)
+    const event = {
+      type: 'group' as const,
+      mean,
+      members: members.map(
+        ({ volunteer, lease, steps, loss, sha256, weight }): GroupMember => ({
+          ...{ volunteer, lease, steps, trainLoss: loss, hash: sha256, weight, bytes: share },
+        }),
+      ),
+      now: clock.now(),
+    }
+    const effects = await driver.dispatch(event)
+    const accepted = effects.filter((e): e is Extract<Effect, { type: 'accepted' }> => e.type === 'accepted')
+    for (const { lease, contribution } of accepted) {
+      none.set(lease, acceptedReceipt(lease, of.round, contribution.tokens))
+    }
+    this.#counts.contributions += accepted.length
+    return none
+  }
+
+  #caught(volunteer: string, what: string): void {
+    this.groups.distrust(volunteer)
+    this.#parts.runs.problems.report(
+      'mesh-dishonest',
+      `A volunteer (${volunteer}) ${what}. It is in no group any more.`,
+    )
+  }
+
+  #over(id: string): void {
+    const one = this.#exchanges.get(id)
+    if (!one) return
+    this.#exchanges.delete(id)
+    if (one.exchange.succeeded) this.#counts.means += 1
+    else this.#counts.failed += 1
+    for (const name of this.#names) if (name.startsWith(`${id}_`)) this.#names.delete(name)
+    if (this.#exchanges.size === 0) this.#blobs.clear()
+    this.groups.idle(one.group)
+    this.#parts.runs.touch()
+  }
+
+  /** What the run's changes mean for groups and exchanges. */
+  #look(): void {
+    const { machine } = this.#parts.runs
+    const serving = machine !== null && ['ready', 'running', 'paused'].includes(machine.status)
+    this.groups.serve(serving ? { id: machine.run, size: machine.config.groupSize } : null)
+    for (const { exchange, round, era } of [...this.#exchanges.values()]) {
+      const open = machine?.round === round && machine.era === era && machine.phase === 'training'
+      if (!open) exchange.fail('The round is over.')
+    }
+    const round = machine ? `${machine.run} ${machine.era} ${machine.round} ${machine.phase}` : ''
+    if (round === this.#round) return
+    this.#round = round
+    if (machine?.phase === 'training') this.groups.regroup()
+  }
+}
+
+function memberBound(machine: NonNullable<Runs['machine']>, { lease, steps }: Offer): number {
+  const open = machine.leases[lease]
+  return open ? boundOf(machine, open, steps) : 0
+}
+
+/** Of an upload, as Partials names them. */
+const partName = ({
+  exchange,
+  slice,
+  kind,
+  volunteer,
+}: Pick<SliceUpload, 'exchange' | 'slice' | 'kind' | 'volunteer'>) =>
+  kind === 'mean' ? `${exchange}_m${slice}` : `${exchange}_${kind[0]}${slice}${volunteer.slice(0, 12)}`
