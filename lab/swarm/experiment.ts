@@ -11,8 +11,8 @@ import { startProgress } from '../common/progress.ts'
 import { publish, type Report, type SavedReport, TERMINAL, type Voice } from '../common/report.ts'
 import type { Table } from '../common/table.ts'
 import { fitAlone } from '../scaling/fit.ts'
-import type { Swarm } from './settings.ts'
-import { type SwarmResult, simulateSwarm } from './world.ts'
+import { resultSchema, type Swarm, type SwarmResult } from './result.ts'
+import { simulateSwarm } from './world.ts'
 
 const count = z.coerce.number().int().positive()
 const EXTRAS = {
@@ -39,7 +39,7 @@ const QUICK_REPLICAS = [8, 32]
 
 export async function measureSwarm(flags: string[], voice: Voice = TERMINAL): Promise<SavedReport> {
   const { out, quick, cache: path, volunteers } = readOptions('swarm', flags, EXTRAS)
-  const cache = await openCache(path, z.custom<SwarmResult>())
+  const cache = await openCache(path, resultSchema)
   const sizes = (quick ? QUICK_SIZES : SIZES).filter(
     (size) => size <= (volunteers ?? Number.POSITIVE_INFINITY),
   )

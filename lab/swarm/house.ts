@@ -10,19 +10,8 @@ import { PRESETS } from '../../shared/model/config.ts'
 import { flopsPerToken } from '../../shared/model/flops.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { Agenda } from './agenda.ts'
-import { DEADLINE, DEVICES, MERGE_RATE, type Swarm } from './settings.ts'
-
-export interface Costs {
-  events: number
-  /** Milliseconds of CPU in the driver and machine, commits not counted. */
-  machine: number
-  commits: number
-  /** Milliseconds of CPU in making the JSON of commits. */
-  commit: number
-  commitBytes: number
-  /** Leases that were given out. */
-  granted: number
-}
+import type { Costs, Swarm } from './result.ts'
+import { DEADLINE, DEVICES, MERGE_RATE } from './settings.ts'
 
 const EPOCH = 1_700_000_000_000
 const hashOf = (round: number) => round.toString(16).padStart(64, '0')

@@ -1,23 +1,4 @@
 /** What a simulated swarm is made of, in one table. Numbers without a source are assumptions, and said to be. */
-import type { CodecName } from '../../shared/codec/codec.ts'
-import type { PresetName } from '../../shared/model/config.ts'
-
-export interface Swarm {
-  /** Enrolled; about half of them are there at a time. */
-  readonly volunteers: number
-  readonly seed: string
-  readonly preset: PresetName
-  /** H. */
-  readonly innerSteps: number
-  readonly batchSize: number
-  /** Contributions that close a round, at most 256 in production. */
-  readonly replicas: number
-  readonly codec: CodecName
-  readonly overlap: boolean
-  /** The simulation ends after so many rounds, or so many hours if that comes first. */
-  readonly rounds: number
-  readonly hours: number
-}
 
 /** Log-normal: median, and the standard deviation of the logarithm. */
 export interface LogNormal {

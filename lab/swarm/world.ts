@@ -9,35 +9,10 @@ import { PRESETS } from '../../shared/model/config.ts'
 import { flopsPerToken } from '../../shared/model/flops.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { randomFrom } from '../../shared/model/random.ts'
-import { type Costs, SwarmHouse } from './house.ts'
-import { ASK_WITHIN, FAILURES, LATENCY_SECONDS, type Swarm } from './settings.ts'
+import { SwarmHouse } from './house.ts'
+import type { Swarm, SwarmResult } from './result.ts'
+import { ASK_WITHIN, FAILURES, LATENCY_SECONDS } from './settings.ts'
 import { absence, likelihood, makeTab, stay, type Tab, type Turn } from './tab.ts'
-
-export interface SwarmResult {
-  readonly swarm: Swarm
-  /** Seconds simulated, and rounds merged in them. */
-  readonly seconds: number
-  readonly rounds: number
-  /** Mean of volunteers there. */
-  readonly present: number
-  /** Of contributions that were accepted. */
-  readonly tokens: number
-  readonly accepted: number
-  readonly refused: number
-  /** Times that somebody asked for a lease. */
-  readonly asked: number
-  /** Volunteer-seconds: there, in training that was accepted, and in training that was not. */
-  readonly presentSeconds: number
-  readonly usefulSeconds: number
-  readonly lostSeconds: number
-  /** Bytes that the coordinator received and sent. */
-  readonly bytesIn: number
-  readonly bytesOut: number
-  readonly costs: Costs
-  /** The machine as JSON, all of it and what a commit keeps, at the end. */
-  readonly stateBytes: number
-  readonly keptBytes: number
-}
 
 export async function simulateSwarm(swarm: Swarm): Promise<SwarmResult> {
   const world = new World(swarm)
