@@ -26,8 +26,8 @@ export interface Tuned {
 
 /** Sizes on which the inner rate is tuned. */
 const TUNED_SIZES = 2
-/** Rates tried at first, as powers of √2. */
-const COARSE = [-2, 0, 2]
+/** Rates tried at first, as powers of √2: far apart, because the loss of a short run has a plateau where every rate looks alike. */
+const COARSE = [-4, -2, 0, 2, 4]
 const FURTHEST = 8
 
 export async function tune(
