@@ -8,6 +8,7 @@ import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
 import type { Method } from '../scaling/paper.ts'
+import { scannedSizes } from '../training/scale.ts'
 import type { Spec } from '../training/spec.ts'
 import {
   ABOUT,
@@ -46,7 +47,7 @@ async function investigate(study: Study) {
   const methods = methodsUpTo(4)
   const tuned = await tunedAll(study, methods)
   const rows = await Promise.all(
-    scale.models.slice(0, 2).flatMap((model) =>
+    scannedSizes(scale, 2).flatMap((model) =>
       methods.flatMap((method, i) => {
         const settings = tuned[i]
         const base = settings && tunedSpec(scale, model, settings, codec)

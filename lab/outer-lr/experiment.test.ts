@@ -9,6 +9,6 @@ it('lab -- outer-lr finds the best rate for each M, and puts the paper’s besid
     ['--quick'],
     ({ replicas, outerLearningRate }) => 4 + away(outerLearningRate, best(replicas)),
   )
-  expect(report.findings).toContain('M=1: best 0.4, 0.4 from the smallest size on; the paper has 0.4.')
-  expect(report.findings).toContain('M=8: best 1, 1 from the smallest size on; the paper has 0.8.')
+  expect(report.findings).toContain('M=1: best 0.4 from the smallest size on; the paper has 0.4.')
+  expect(report.findings).toContain('M=8: best 1 from the smallest size on; the paper has 0.8.')
 })

@@ -5,6 +5,7 @@ import { chartOf } from '../common/chart.ts'
 import type { SavedReport } from '../common/report.ts'
 import type { Table } from '../common/table.ts'
 import { METHODS, type Method, replicasOf } from '../scaling/paper.ts'
+import { scannedSizes } from '../training/scale.ts'
 import { ABOUT, runStudy, type Study, type Surroundings, tunedAll } from '../training/study.ts'
 import { tunedSpec } from '../training/tune.ts'
 
@@ -26,7 +27,7 @@ async function investigate(study: Study) {
   const { scale, codec } = study
   const tuned = await tunedAll(study, DILOCO)
   const rows = await Promise.all(
-    scale.models.slice(0, SIZES).flatMap((model) =>
+    scannedSizes(scale, SIZES).flatMap((model) =>
       DILOCO.flatMap((method, i) => {
         const settings = tuned[i]
         if (!settings) return []

@@ -9,6 +9,7 @@ import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
 import type { Method } from '../scaling/paper.ts'
+import { scannedSizes } from '../training/scale.ts'
 import {
   ABOUT,
   grouped,
@@ -40,7 +41,7 @@ async function investigate(study: Study) {
   const { scale, codec } = study
   const tuned = await tunedAll(study, METHODS)
   const rows = await Promise.all(
-    scale.models.slice(0, 2).flatMap((model) =>
+    scannedSizes(scale, 2).flatMap((model) =>
       METHODS.flatMap((method, i) => {
         const settings = tuned[i]
         if (!settings) return []

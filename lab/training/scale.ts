@@ -89,6 +89,10 @@ export function scaleOf(options: {
   return { ...scale, models, seeds: options.seeds ?? scale.seeds }
 }
 
+/** The sizes that scans of one setting look at: the smallest so many, and in the small forms one. */
+export const scannedSizes = ({ name, models }: Scale, most: number): readonly ModelConfig[] =>
+  models.slice(0, name === 'full' ? most : 1)
+
 export const seedsOf = ({ seeds }: Scale): string[] => Array.from({ length: seeds }, (_, i) => String(i + 1))
 
 /** A run of a model of the ladder with nothing tuned and nothing wrong. */
