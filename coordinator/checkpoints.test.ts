@@ -72,9 +72,12 @@ function goodFor(fragment: number, phase: number): Uint8Array<ArrayBuffer> {
   return contribution(parameters, boundOf(machine(), asked, 1) / 2, phase)
 }
 
-/** Until the last round has been measured (one that came right before it may be left out), and what no rule keeps is gone. */
+/** Until all rounds have been measured, for which their weights stay, and what no rule keeps is gone. */
 async function settled(): Promise<void> {
-  await until(() => coordinator.runs.rounds.at(-1)?.valLoss !== null, 'the evaluation')
+  const left = () =>
+    Number(coordinator.runs.view()?.initialValLoss == null) +
+    coordinator.runs.rounds.filter(({ valLoss }) => valLoss === null).length
+  for (let before = left(); before > 0; before = left()) await until(() => left() < before, 'an evaluation')
   await coordinator.runs.checkpoints.prune()
 }
 

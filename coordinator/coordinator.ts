@@ -25,6 +25,7 @@ import { clearIncoming, openFileBlobStore } from './store/fileBlobs.ts'
 import { lockFolder } from './store/lock.ts'
 import { openFilePartials } from './store/partials.ts'
 import { openSqliteStore } from './store/sqlite.ts'
+import { tasksFolder } from './tasks/tasks.ts'
 
 export interface Coordinator {
   /** Where volunteers go, e.g. `http://localhost:8080`. */
@@ -60,6 +61,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
       blobDirectory: folders.blobs,
       vault,
       vaultDirectory: folders.vault,
+      taskDirectory: tasksFolder(config.data),
       aggregator,
       evaluator,
       clock,

@@ -8,6 +8,7 @@ import { CODECS } from '../shared/codec/codec.ts'
 import { ROUTES } from '../shared/protocol/admin.ts'
 import { PROTOCOL_VERSION, type Welcome } from '../shared/protocol/messages.ts'
 import type { Lease, Receipt, RunConfig } from '../shared/protocol/run.ts'
+import { USUAL_TASKS } from '../shared/protocol/tasks.ts'
 import { readConfig } from './config.ts'
 import { type Coordinator, startCoordinator } from './coordinator.ts'
 
@@ -18,6 +19,7 @@ export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update
 export const smallRun: RunConfig = {
   name: 'Test',
   preset: 'nano',
+  corpus: null,
   innerSteps: 2,
   batchSize: 1,
   replicas: 2,
@@ -38,6 +40,7 @@ export const smallRun: RunConfig = {
   auditRate: 0,
   evaluation: 'auto',
   checkpoints: { last: 2, every: 0, best: 0 },
+  tasks: USUAL_TASKS,
 }
 
 /** Builds the pages when nobody has: the coordinator does not start without them. */

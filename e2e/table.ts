@@ -13,6 +13,7 @@ export interface Run {
   status: string
   phase: string
   round: number
+  era: number
   accepted: number
   leased: number
   present: number
@@ -25,6 +26,7 @@ export interface Run {
     replicas: number
     tokens: number
     steps: number
+    trainLoss: number
     valLoss: number | null
     bytesUp: number
     bytesDown: number
@@ -34,7 +36,8 @@ export interface Run {
 /** One coordinator on one folder; may be killed and started again on the same port. */
 export class CoordinatorProcess {
   #child: ChildProcess | null = null
-  readonly #folder = mkdtempSync(join(tmpdir(), 'potluck-e2e-'))
+  /** POTLUCK_DATA. */
+  readonly folder = mkdtempSync(join(tmpdir(), 'potluck-e2e-'))
   #port = 0
   setupUrl = ''
 
@@ -44,7 +47,7 @@ export class CoordinatorProcess {
 
   /** Resolves once it says where it is. */
   async start(): Promise<void> {
-    const environment = { POTLUCK_DATA: this.#folder, POTLUCK_PORT: String(this.#port), POTLUCK_LOG: 'error' }
+    const environment = { POTLUCK_DATA: this.folder, POTLUCK_PORT: String(this.#port), POTLUCK_LOG: 'error' }
     const child = spawn(process.execPath, ['--import', 'tsx', 'coordinator/main.ts'], {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -74,7 +77,7 @@ export class CoordinatorProcess {
 
   async close(): Promise<void> {
     await this.#end('SIGKILL')
-    rmSync(this.#folder, { recursive: true, force: true })
+    rmSync(this.folder, { recursive: true, force: true })
   }
 
   #end(signal: NodeJS.Signals): Promise<number | null> {
@@ -120,6 +123,10 @@ export interface RunForm {
   strict?: boolean
   overlap?: boolean
   evaluation?: string
+  /** By its name; the embedded one when left out. */
+  corpus?: string
+  groupSize?: number
+  auditRate?: number
 }
 
 /** A person at a computer of their own: one context, one page, the button pressed. */
@@ -131,6 +138,18 @@ export async function contribute(browser: Browser, url: string): Promise<Page> {
   return page
 }
 
+/** As `contribute`, by somebody who agrees to meet others. */
+export async function contributeTogether(browser: Browser, url: string): Promise<Page> {
+  const context = await browser.newContext()
+  const page = await context.newPage()
+  await page.goto(url)
+  await page.getByLabel('Exchange updates directly').check()
+  await page.getByRole('button', { name: 'Start contributing' }).click()
+  return page
+}
+
+export const wayOf = (page: Page) => page.getByTestId('way')
+
 export const stateOf = (page: Page) => page.locator('[data-state]').first()
 
 /** Uses the one-use link, fills in the form, waits until the run is ready. */
@@ -141,6 +160,8 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     await page.getByRole('button', { name: 'Set password' }).click()
   }
   await page.getByLabel('Preset').selectOption('nano')
+  if (form.corpus !== undefined)
+    await page.getByLabel('Corpus', { exact: true }).selectOption({ label: form.corpus })
   const fields: [label: string, value: number][] = [
     ['Inner steps (H)', form.innerSteps],
     ['Batch size', form.batchSize ?? 4],
@@ -149,6 +170,8 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     ['Rounds', form.rounds],
     ['Deadline (seconds)', form.deadlineSeconds ?? 120],
     ['Fragments (P)', form.fragments ?? 1],
+    ['Group size', form.groupSize ?? 1],
+    ['Looked at by chance', form.auditRate ?? 0],
   ]
   for (const [label, value] of fields)
     await page.getByRole('textbox', { name: label, exact: true }).fill(String(value))

@@ -9,7 +9,6 @@ import { lastHeldOut, lossPoints } from '../ui/lossData.ts'
 import { Fact, Notice, Progress } from '../ui/parts.tsx'
 import { RunPill } from '../ui/RunPill.tsx'
 import { strings } from '../ui/strings.ts'
-import { TaskCharts } from '../ui/TaskCharts.tsx'
 import { trafficOf } from '../ui/traffic.ts'
 import { speedNow } from './panelModel.ts'
 import { RunActions } from './RunActions.tsx'
@@ -28,7 +27,6 @@ export function Overview({ view }: { view: AdminView }) {
           <section class="card">
             <LossChart run={run} />
           </section>
-          <TaskCharts results={run.tasks} />
         </>
       )}
     </div>
@@ -147,6 +145,14 @@ function Numbers({ view, run }: { view: AdminView; run: RunView }) {
         {compact(speed.tokensPerSecond)}
       </NumberCard>
       <TrafficCards run={run} />
+      {run.config.groupSize > 1 && (
+        <NumberCard
+          label={words.groups}
+          note={words.groupsNote(integer(view.mesh.contributions), integer(view.mesh.failed))}
+        >
+          {integer(view.mesh.linked)}
+        </NumberCard>
+      )}
     </dl>
   )
 }

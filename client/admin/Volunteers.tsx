@@ -34,6 +34,7 @@ const COLUMNS = [
   { name: words.columns.tokens, numeric: true },
   { name: words.columns.utilisation, numeric: true },
   { name: words.columns.traffic, numeric: true },
+  { name: words.columns.way },
   { name: words.columns.seen, numeric: true },
   { name: words.columns.action, pinned: true },
 ]
@@ -84,6 +85,12 @@ function Row({ row, now, onRemove }: RowProps) {
       <td class="numeric">
         {row.bytesUp === null ? strings.unknown : `${bytes(row.bytesUp)} / ${bytes(row.bytesDown)}`}
       </td>
+      <td data-way={row.group === null ? 'direct' : row.group.linked ? 'group' : 'linking'}>
+        {wayText(row)}
+        {row.peerBytesUp !== null && row.peerBytesUp > 0 && (
+          <p class="small muted">{`${bytes(row.peerBytesUp)} / ${bytes(row.peerBytesDown)}`}</p>
+        )}
+      </td>
       <td class="numeric">{row.connected ? ago(now, now) : ago(row.lastSeenAt, now)}</td>
       <td class="pinned">
         <Button
@@ -98,6 +105,12 @@ function Row({ row, now, onRemove }: RowProps) {
       </td>
     </tr>
   )
+}
+
+const wayText = ({ group, connected }: VolunteerRow) => {
+  if (!connected) return strings.unknown
+  if (group === null) return words.direct
+  return (group.linked ? words.inGroup : words.linking)(group.size)
 }
 
 const stepText = (row: VolunteerRow) =>

@@ -38,6 +38,20 @@ describe('a field that will not do', () => {
   })
 })
 
+describe('zero-shot tasks', () => {
+  it('are names with commas between', () => {
+    const checked = checkForm(form({ taskNames: 'piqa,  arc_easy', tasksEvery: '5', taskExamples: '40' }))
+    expect(checked.ok && checked.config.tasks).toEqual({
+      every: 5,
+      examples: 40,
+      names: ['piqa', 'arc_easy'],
+    })
+    const fault = { taskNames: 'Each once, of these: hellaswag, piqa, arc_easy.' }
+    for (const taskNames of ['piqa, mmlu', '', 'piqa piqa']) expect(faults({ taskNames })).toEqual(fault)
+    expect(faults({ tasksEvery: '-1' })).toEqual({ tasksEvery: 'At least 0.' })
+  })
+})
+
 describe('fragments', () => {
   it('divide the inner steps, and are no more than layers', () => {
     const fault = 'It must divide the inner steps, with no more parts than the model has layers.'
@@ -75,5 +89,14 @@ describe('the estimate', () => {
   })
   it('is no number where a field is none', () => {
     expect(estimate(form({ innerSteps: '' })).tokensPerRound).toBeNaN()
+  })
+})
+
+describe('a corpus', () => {
+  const corpus = { id: 'corpus-01', vocabSize: 8_192 }
+  it('goes into the config, and its vocabulary into the estimate', () => {
+    expect(checkForm(form(), corpus)).toMatchObject({ ok: true, config: { corpus } })
+    // nano has width 64 and 1,024 ids of its own.
+    expect(estimate(form(), corpus).parameters - estimate(form()).parameters).toBe((8_192 - 1_024) * 64)
   })
 })

@@ -16,14 +16,23 @@ import { sha256 } from './sha256.ts'
 /** Bytes of this fragment that came so far, of those on their way. Starts again when deltas prove no use. */
 export type OnFragmentBytes = (received: number, total: number) => void
 
+export interface WeightsOptions extends FetchOptions {
+  /** Asked first for a delta of so many bytes: what several tabs fetch together; null: each alone. */
+  readonly together?: (
+    hash: string,
+    bytes: number,
+    signal: AbortSignal,
+  ) => Promise<Uint8Array<ArrayBuffer> | null>
+}
+
 export class GlobalWeights {
   readonly #held = new Map<number, Held>()
-  readonly #options: FetchOptions
+  readonly #options: WeightsOptions
   readonly #store: BlobStore
   #pinned: readonly string[] = []
   #downloaded = 0
 
-  constructor(options: FetchOptions = {}) {
+  constructor(options: WeightsOptions = {}) {
     this.#options = options
     this.#store = options.store ?? blobStore
   }
@@ -124,13 +133,18 @@ export class GlobalWeights {
     const either = AbortSignal.any([signal, missing.signal])
     const total = deltas.reduce((sum, { bytes }) => sum + bytes, 0)
     const received = deltas.map(() => 0)
-    const fetchOne = ({ hash }: DeltaView, i: number) => {
+    const fetchOne = async ({ hash, bytes }: DeltaView, i: number) => {
       const show = (bytes: number) => {
         received[i] = bytes
         onBytes(
           received.reduce((sum, part) => sum + part, 0),
           total,
         )
+      }
+      const whole = await this.#options.together?.(hash, bytes, either)
+      if (whole) {
+        show(bytes)
+        return whole
       }
       return fetchBlob(hash, either, show, { ...this.#counting(), keep: false })
     }

@@ -94,6 +94,7 @@ function firstView(): SwarmView {
     backend: null,
     me: { name: null, acceptedContributions: 0, tokens: 0, steps: 0, ...nothing },
     compiling: null,
+    mesh: { agreed: false, group: null, exchanged: 0, sent: 0, received: 0 },
     upload: null,
     receipts: [],
     log: [],

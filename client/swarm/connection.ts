@@ -8,6 +8,18 @@ import {
   sliceGrantSchema,
 } from '../../shared/protocol/evaluation.ts'
 import {
+  exchangeSchema,
+  groupOverSchema,
+  groupSchema,
+  type OfferAnswer,
+  offerAnswerSchema,
+  type offerSchema,
+  ownSchema,
+  reduceSchema,
+  relayedSchema,
+  settledSchema,
+} from '../../shared/protocol/mesh.ts'
+import {
   type CoordinatorToVolunteer,
   joinSchema,
   type LeaseAnswer,
@@ -20,8 +32,15 @@ import {
   welcomeSchema,
 } from '../../shared/protocol/messages.ts'
 import { type RunView, runViewSchema } from '../../shared/protocol/run.ts'
+import type { Mesh } from '../mesh/mesh.ts'
 import { readToken, writeToken } from '../storage/identity.ts'
 import type { SwarmState, SwarmView } from './view.ts'
+
+/** What the coordinator says to groups; parsed. */
+export type MeshEvents = Pick<
+  Mesh,
+  'group' | 'groupOver' | 'relayed' | 'exchange' | 'reduce' | 'own' | 'settled'
+>
 
 export interface ConnectionEvents {
   welcome(message: Welcome): void
@@ -63,6 +82,56 @@ export class Connection {
     this.#socket.on('connect_error', (error) => events.refused(this.#refusal(error)))
   }
 
+  /** Groups and exchanges are told from here on. */
+  meet(mesh: MeshEvents): void {
+    const socket = this.#socket
+    socket.on('group', (message) => mesh.group(groupSchema.parse(message)))
+    socket.on('groupOver', (message) => {
+      const { group, why } = groupOverSchema.parse(message)
+      mesh.groupOver(group, why)
+    })
+    socket.on('relayed', (message) => {
+      const { group, from, signal } = relayedSchema.parse(message)
+      mesh.relayed(group, from, signal)
+    })
+    socket.on('exchange', (message) => mesh.exchange(exchangeSchema.parse(message)))
+    socket.on('reduce', (message) => mesh.reduce(reduceSchema.parse(message)))
+    socket.on('own', (message) => {
+      const { exchange, slice } = ownSchema.parse(message)
+      mesh.own(exchange, slice)
+    })
+    socket.on('settled', (message) => {
+      const { exchange, receipt } = settledSchema.parse(message)
+      mesh.settled(exchange, receipt)
+    })
+  }
+
+  async mesh(on: boolean): Promise<void> {
+    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('mesh', { on }))
+  }
+
+  signal(group: string, to: number, signal: string): void {
+    this.#socket.emit('signal', { group, to, signal })
+  }
+
+  linked(group: string, others: readonly number[], bytesPerSecond: number | null): void {
+    this.#socket.emit('linked', { group, with: [...others], bytesPerSecond })
+  }
+
+  async offer(offer: z.infer<typeof offerSchema>): Promise<OfferAnswer> {
+    const answer: unknown = await this.#socket.timeout(ANSWER_MS).emitWithAck('offer', offer)
+    refuseErrors(answer)
+    return offerAnswerSchema.parse(answer)
+  }
+
+  held(exchange: string, from: readonly number[]): void {
+    this.#socket.emit('held', { exchange, from: [...from] })
+  }
+
+  quit(exchange: string, why: string): void {
+    this.#socket.emit('quit', { exchange, why })
+  }
+
   /** The volunteer's secret; empty before the first welcome. */
   get token(): string {
     return this.#token ?? ''
@@ -102,11 +171,12 @@ export class Connection {
   }
 
   /** What this tab is doing. Lost when there is no connection: the next one tells anew. */
-  tell({ state, me: { utilisation, bytesUp, bytesDown } }: SwarmView): void {
+  tell({ state, mesh, me: { utilisation, bytesUp, bytesDown } }: SwarmView): void {
     if (!this.#socket.connected) return
     const training =
       state.kind === 'training' ? { step: state.step, tokensPerSecond: state.tokensPerSecond } : {}
-    const counted = { ...(utilisation !== null && { utilisation }), bytesUp, bytesDown }
+    const peers = { peerBytesUp: mesh.sent, peerBytesDown: mesh.received }
+    const counted = { ...(utilisation !== null && { utilisation }), bytesUp, bytesDown, ...peers }
     this.#socket.volatile.emit('state', { state: volunteerState(state), ...training, ...counted })
   }
 

@@ -3,9 +3,10 @@
  * the page draws is board.ts, a turn itself turn.ts, the socket connection.ts, the engine tabEngine.ts.
  */
 import type { ReadonlySignal } from '@preact/signals'
-import { PRESETS } from '../../shared/model/config.ts'
 import type { LeaseAnswer, Welcome } from '../../shared/protocol/messages.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { FragmentView, Lease, Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
+import { Mesh } from '../mesh/mesh.ts'
 import { blobStore } from '../storage/blobStore.ts'
 import { traffic } from '../storage/blobs.ts'
 import { forgetReplicas } from '../storage/replica.ts'
@@ -22,7 +23,7 @@ import { Bell, backoff, wait } from './patience.ts'
 import { TabEngine } from './tabEngine.ts'
 import { TabLock } from './tabLock.ts'
 import { type Turn, takeTurn } from './turn.ts'
-import { sendContribution } from './upload.ts'
+import { type Contribution, sendContribution } from './upload.ts'
 import { Utilisation } from './utilisation.ts'
 import type { SwarmControls, SwarmState, SwarmView } from './view.ts'
 
@@ -60,7 +61,20 @@ class Swarm implements SwarmControls {
   #delivery: Delivery | null = null
   #replica: LocalReplica | null = null
   #utilisation = new Utilisation()
-  readonly #weights = new GlobalWeights()
+  readonly #mesh = new Mesh({
+    mesh: async (on) => this.#connection?.mesh(on),
+    signal: (...told) => this.#connection?.signal(...told),
+    linked: (...told) => this.#connection?.linked(...told),
+    offer: async (offer) => (await this.#connection?.offer(offer)) ?? { direct: 'no connection' },
+    held: (...told) => this.#connection?.held(...told),
+    quit: (...told) => this.#connection?.quit(...told),
+    token: () => this.#connection?.token ?? '',
+    changed: (mesh) => this.#board.patch({ mesh }),
+    log: (text) => this.#board.log(text),
+  })
+  readonly #weights = new GlobalWeights({
+    together: (hash, bytes, signal) => this.#mesh.fetch(hash, bytes, signal),
+  })
   readonly #evaluating = new Evaluating(this.#weights)
   #paused = false
   /** Rung whenever something changed that may let the loop go on. */
@@ -70,6 +84,8 @@ class Swarm implements SwarmControls {
   constructor() {
     const obstacle = obstacleOf()
     this.#connection = obstacle ? null : this.#connect()
+    this.#connection?.meet(this.#mesh)
+    this.#board.patch({ mesh: this.#mesh.state })
     if (obstacle) this.#board.state(obstacle)
   }
 
@@ -129,6 +145,10 @@ class Swarm implements SwarmControls {
     if (lease !== undefined) this.#ignore(this.#connection?.release(lease))
     this.#leave()
     this.#end({ kind: 'stopped', ...this.#board.visit })
+  }
+
+  meet(on: boolean): void {
+    this.#mesh.agree(on)
   }
 
   // The loop.
@@ -205,7 +225,7 @@ class Swarm implements SwarmControls {
     const connection = this.#connection
     if (run === null || engine === null || !connection?.connected || !this.#joined || this.#paused)
       return false
-    const model = PRESETS[run.config.preset]
+    const model = modelOf(run.config)
     const time = { trained: this.#utilisation.busySeconds, tokensPerSecond: this.#speed() }
     return this.#evaluating.measureOne({ run, model, engine, connection, waiting, ...time, signal })
   }
@@ -233,6 +253,7 @@ class Swarm implements SwarmControls {
 
   /** One replica an engine. */
   async #replicaFor(run: RunView, signal: AbortSignal): Promise<LocalReplica> {
+    this.#mesh.expectBlobsOf(4 * run.parameters)
     const engine = await this.#engine.prepare(run, signal)
     if (this.#replica?.engine !== engine) {
       this.#replica = await LocalReplica.open(engine, run, this.#weights)
@@ -259,11 +280,13 @@ class Swarm implements SwarmControls {
       device: describeDevice(navigator.userAgent),
     })
     this.#joined = true
+    this.#mesh.announce()
   }
 
   /** Tells the coordinator not to count on us; what was leased goes back. */
   #leave(): void {
     this.#joined = false
+    this.#mesh.leave('This tab stops.')
     this.#ignore(this.#connection?.leave())
   }
 
@@ -342,7 +365,7 @@ class Swarm implements SwarmControls {
       this.#board.settle(receipt, trained.steps)
       return receipt
     }
-    const sent = sendContribution(contribution, this.#connection?.token ?? '', signal, show)
+    const sent = this.#send(contribution, lease, signal, show)
     const delivery: Delivery = { receipt: sent.then(settle) }
     this.#delivery = delivery
     const over = () => {
@@ -356,6 +379,24 @@ class Swarm implements SwarmControls {
       if (this.#contribution?.signal === signal) this.#failed(this.#contribution, error)
     })
     return delivery
+  }
+
+  /** Through the group if there is one and it works, else directly. */
+  async #send(
+    contribution: Contribution,
+    lease: Lease,
+    signal: AbortSignal,
+    show: (bytes: number) => void,
+  ): Promise<Receipt> {
+    const { bytes, steps, loss } = contribution
+    const { id, codec } = lease
+    const deadlineAt = this.view.value.run?.deadlineAt ?? lease.deadlineAt
+    const parameters = this.#replica?.parametersOf(lease) ?? 0
+    const offered = { lease: id, bytes, parameters, codec, steps, loss, deadlineAt }
+    const receipt = await this.#mesh.deliver(offered, signal)
+    if (receipt === null) return sendContribution(contribution, this.#connection?.token ?? '', signal, show)
+    show(bytes.length)
+    return receipt
   }
 
   /** For as long as nothing else is to be shown. */
@@ -403,6 +444,7 @@ class Swarm implements SwarmControls {
       run: (run) => this.#heard(run),
       lost: () => {
         this.#joined = false
+        this.#mesh.leave('The connection was lost.')
         this.#board.patch({ connected: false })
         this.#board.log('The connection was lost.')
         if (this.#board.idle) this.#board.state({ kind: 'connecting', attempt: 0, retryAt: null })

@@ -29,27 +29,58 @@ const ANSWER_MS = 600_000
  * @throws Error when the coordinator refuses the sender itself (401, 403) or the request; the signal's reason when
  * aborted.
  */
-export async function sendContribution(
-  contribution: Contribution,
+export function sendContribution(
+  { lease, bytes, steps, loss, onNetwork }: Contribution,
   token: string,
   signal: AbortSignal,
   onSent: (bytes: number) => void,
   transport: Transport = byXmlHttpRequest,
 ): Promise<Receipt> {
-  const line = await lineFor(contribution, token, signal, onSent, transport)
-  const { length } = contribution.bytes
   let damaged = 0
+  const answered = (answer: Answer) => {
+    const receipt = receiptSchema.safeParse(answer.body)
+    if (!receipt.success) return 'unanswered'
+    return isDamage(receipt.data) && ++damaged < TRIES_OF_DAMAGED ? 'again' : receipt.data
+  }
+  const url = ROUTES.contribution(lease)
+  const body = { url, bytes, told: { steps: String(steps), loss: String(loss) }, onNetwork }
+  return sendBody({ body, token, signal, onSent, transport, answered })
+}
+
+/** Bytes for an address that takes them piece by piece, as contributions are (shared/protocol/contribution.ts). */
+export interface Body {
+  readonly url: string
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** Of the query, besides hash and offset. */
+  readonly told: Readonly<Record<string, string>>
+  readonly onNetwork?: ((bytes: number) => void) | undefined
+}
+
+export interface Sending<T> {
+  readonly body: Body
+  readonly token: string
+  readonly signal: AbortSignal
+  readonly onSent: (bytes: number) => void
+  readonly transport: Transport
+  /** What an answer says; `again`: send all of it once more. */
+  readonly answered: (answer: Answer) => T | 'again' | 'unanswered'
+}
+
+/** Until there is an answer. @throws as sendContribution does */
+export async function sendBody<T extends object>({ body, answered, ...how }: Sending<T>): Promise<T> {
+  const line = await lineFor(body, how.token, how.signal, how.onSent, how.transport)
+  const { length } = body.bytes
   let failures = 0
   for (let offset = 0; ; ) {
     const answer = await line.put(offset)
-    const receipt = receiptSchema.safeParse(answer.body)
-    if (receipt.success && !(isDamage(receipt.data) && ++damaged < TRIES_OF_DAMAGED)) return receipt.data
-    if (!receipt.success && isFinal(answer)) {
-      throw new Error(`The coordinator refused the contribution with status ${answer.status}.`)
+    const said = answered(answer)
+    if (said !== 'again' && said !== 'unanswered') return said
+    if (said === 'unanswered' && isFinal(answer)) {
+      throw new Error(`The coordinator refused the bytes with status ${answer.status}.`)
     }
-    let came = receipt.success ? 0 : answer.offset
+    let came = said === 'again' ? 0 : answer.offset
     do {
-      await wait(backoff(failures++), signal)
+      await wait(backoff(failures++), how.signal)
       came ??= await line.come()
     } while (came === null)
     if (came > offset) failures = 0
@@ -57,32 +88,31 @@ export async function sendContribution(
   }
 }
 
-/** The two requests about one contribution. */
+/** The two requests about one body. */
 interface Line {
   put(offset: number): Promise<Answer>
-  /** Bytes that have come; all of them when only PUT knows, because the lease is not open; null without an answer. */
+  /** Bytes that have come; all of them when only PUT knows, because nobody waits for them; null without an answer. */
   come(): Promise<number | null>
 }
 
 async function lineFor(
-  { lease, bytes, steps, loss, onNetwork }: Contribution,
+  { url, bytes, told, onNetwork }: Body,
   token: string,
   signal: AbortSignal,
   onSent: (bytes: number) => void,
   transport: Transport,
 ): Promise<Line> {
-  const url = ROUTES.contribution(lease)
   const name = await sha256(bytes)
-  const told = { sha256: name, steps: String(steps), loss: String(loss) }
+  const query = { ...told, sha256: name }
   return {
     put(offset) {
-      const query = new URLSearchParams({ ...told, offset: String(offset) })
+      const asked = new URLSearchParams({ ...query, offset: String(offset) })
       const body = bytes.subarray(offset)
       let sent = 0
       onSent(offset)
       return patiently(body.length, signal, (attempt, moved) =>
         transport({
-          ...{ method: 'PUT', url: `${url}?${query}`, token, body, signal: attempt },
+          ...{ method: 'PUT', url: `${url}?${asked}`, token, body, signal: attempt },
           onSent(now) {
             onNetwork?.(now - sent)
             sent = now
@@ -93,7 +123,7 @@ async function lineFor(
       )
     },
     async come() {
-      const ask = { method: 'HEAD', url: `${url}?sha256=${name}`, token, body: null } as const
+      const ask = { method: 'HEAD', url: `${url}?${new URLSearchParams(query)}`, token, body: null } as const
       const { status, offset } = await patiently(1, signal, (attempt) =>
         transport({ ...ask, signal: attempt, onSent: () => undefined }),
       )

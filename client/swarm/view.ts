@@ -4,6 +4,7 @@
  */
 import type { Backend } from '../../shared/engine/engine.ts'
 import type { Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
+import type { MeshState } from '../mesh/mesh.ts'
 
 /** What this tab is doing now. Times are Unix milliseconds. */
 export type SwarmState =
@@ -87,6 +88,8 @@ export interface SwarmView {
     bytesUp: number
     bytesDown: number
   }
+  /** This tab among others. */
+  mesh: MeshState
   /** Shaders being compiled; null when none are. */
   compiling: { done: number; of: number } | null
   /** A contribution on its way while the tab does something else. */
@@ -105,4 +108,6 @@ export interface SwarmControls {
   /** Toggles. */
   finishRound(): void
   stop(): void
+  /** Whether this tab may meet other volunteers' tabs, who then see its IP address. */
+  meet(on: boolean): void
 }

@@ -21,6 +21,29 @@ const access = {
   sessionOver: 'Your session is over. Log in again.',
 }
 
+const corpora = {
+  title: 'Corpora',
+  none: 'Only the embedded one: the State of the Union addresses 1790 to 2021, public domain.',
+  how: 'npm run potluck -- corpus add brings others: text, JSON Lines, Parquet, C4 or any data set of a Hugging Face hub.',
+  unknown: 'not known',
+  columns: {
+    name: 'Corpus',
+    documents: 'Documents',
+    tokens: 'Tokens',
+    bytesPerToken: 'Bytes a token',
+    vocabulary: 'Vocabulary',
+    broken: 'Left out',
+    licence: 'Licence',
+    sample: 'Sample',
+    time: 'Imported',
+  },
+  field: 'Corpus',
+  embedded: 'State of the Union addresses (embedded)',
+  embeddedHint: 'About 2 to 4 million tokens, in the preset’s vocabulary.',
+  hint: (tokens: string, bytesPerToken: string, vocabulary: string) =>
+    `${tokens} tokens of ${bytesPerToken} bytes. The model gets its vocabulary of ${vocabulary}.`,
+}
+
 const form = {
   title: 'Create a run',
   another: 'Set up another run',
@@ -69,6 +92,12 @@ const form = {
   evaluation: 'Held-out loss by',
   evaluationHint:
     'Who measures it after each round; auto: the coordinator, but volunteers what it cannot carry.',
+  tasksEvery: 'Zero-shot tasks every so many rounds',
+  tasksEveryHint: 'HellaSwag, PIQA and ARC-Easy, by the coordinator; 0 only when asked for.',
+  taskExamples: 'Examples of each task',
+  taskExamplesHint: 'The first so many at most.',
+  taskNames: 'Which tasks',
+  taskNamesHint: 'With commas between. Those that are not imported are left out.',
   choices: { true: 'Yes', false: 'No' } as Record<string, string>,
   innerLearningRate: 'Inner learning rate',
   innerLearningRateHint: 'Peak of the schedule.',
@@ -111,6 +140,7 @@ const faults = {
   groupsSparse: 'Sparse updates cannot be averaged in groups: 1, or another codec.',
   fragmentsDivide: 'It must divide the inner steps, with no more parts than the model has layers.',
   share: 'A number from 0 to 1 is needed.',
+  taskNames: (known: string) => `Each once, of these: ${known}.`,
 }
 
 const run = {
@@ -152,6 +182,9 @@ const run = {
   stale: (time: string) => `Live data stopped at ${time}. Showing the last known values.`,
   hold: 'Hold the view',
   held: (time: string) => `Held since ${time}`,
+  groups: 'Groups',
+  groupsNote: (contributions: string, failed: string) =>
+    `${contributions} updates through them, ${failed} exchanges failed`,
   weights: 'Download latest weights',
   configuration: 'Configuration',
   overview: 'Overview',
@@ -170,6 +203,7 @@ const volunteers = {
     rejected: 'Not used',
     tokens: 'Tokens',
     utilisation: 'Busy',
+    way: 'Way',
     traffic: 'Up / down',
     seen: 'Last seen',
     action: 'Action',
@@ -187,6 +221,9 @@ const volunteers = {
   },
   stepOf: (step: string, steps: string) => `${step} / ${steps}`,
   remove: 'Remove',
+  direct: 'Direct',
+  inGroup: (size: number) => `Group of ${size}`,
+  linking: (size: number) => `Connecting, ${size}`,
   removeLabel: (name: string) => `Remove ${name}`,
   removeTitle: (name: string) => `Remove ${name}?`,
   removeText: 'The volunteer is shown your reason, stops at once and may not come back. Merged work stays.',
@@ -268,6 +305,16 @@ const start = {
   brought: (name: string) => `${name} is here.`,
 }
 
+const tasks = {
+  title: 'Measure zero-shot tasks',
+  none: 'None is imported yet: npm run potluck -- tasks add piqa valid.jsonl valid-labels.lst',
+  imported: (t: { name: string; examples: string; source: string; time: string }) =>
+    `${t.name}: ${t.examples} examples, imported ${t.time} from ${t.source}`,
+  measure: 'Measure the newest weights',
+  measuring: (m: { task: string; round: string; done: string; of: string }) =>
+    `${m.task} on ${m.round === '0' ? 'the untrained model' : `the weights after round ${m.round}`}: ${m.done} of ${m.of} examples`,
+}
+
 const contributions = {
   title: 'Contributions',
   none: 'No contribution has arrived yet.',
@@ -291,6 +338,7 @@ export const adminEnglish = {
   title: 'Operator · Potluck',
   errorWithCode: (message: string, code: string) => `${message} (${code})`,
   access,
+  corpora,
   form,
   faults,
   run,
@@ -298,5 +346,6 @@ export const adminEnglish = {
   rounds,
   checkpoints,
   start,
+  tasks,
   contributions,
 }

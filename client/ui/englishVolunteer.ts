@@ -170,6 +170,19 @@ const waiting = {
   failedUnknown: 'The run stopped on the server. Nothing on your side caused it.',
 }
 
+const meeting = {
+  title: 'Other volunteers',
+  agree: 'Exchange updates directly with other volunteers. They will see your IP address.',
+  explain:
+    'Small groups of browsers average their updates among themselves, and the server carries less. You can change this at any time.',
+  direct: 'Your updates go to the server.',
+  alone: 'Nobody to exchange with just now. Your updates go to the server.',
+  linking: (others: number) => `Connecting to ${count(others, 'other volunteer')}.`,
+  group: (others: number) => `Your updates go through a group with ${count(others, 'other volunteer')}.`,
+  bytes: (sent: string, received: string, updates: string) =>
+    `${sent} to and ${received} from other volunteers in this visit; updates sent through a group: ${updates}.`,
+}
+
 const running = {
   statusTitle: 'What is happening',
   pause: 'Pause',
@@ -260,5 +273,6 @@ export const volunteerEnglish = {
   welcome,
   states,
   waiting,
+  meeting,
   running,
 }

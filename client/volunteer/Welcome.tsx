@@ -6,6 +6,7 @@ import { Icon, type IconName } from '../ui/Icon.tsx'
 import { lastHeldOut, lossPoints } from '../ui/lossData.ts'
 import { Button, Fact, Notice, Pill } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
+import { Meeting } from './Meeting.tsx'
 import {
   downloadBytes,
   enabledControls,
@@ -37,6 +38,7 @@ export function Welcome({ view, told, controls }: PartProps) {
         <Sample run={run} />
         <Start view={view} told={told} controls={controls} />
         <Consent run={run} />
+        <Meeting view={view} controls={controls} />
       </div>
       {run !== null && <Facts run={run} />}
       <How />

@@ -4,6 +4,7 @@ import { clock, integer } from '../ui/format.ts'
 import { Notice, Progress } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
 import { TaskCharts } from '../ui/TaskCharts.tsx'
+import { Meeting } from './Meeting.tsx'
 import { MyRound } from './MyRound.tsx'
 import { MyTotal } from './MyTotal.tsx'
 import { Receipts } from './Receipts.tsx'
@@ -63,6 +64,7 @@ export function Work({ view, told, controls }: WorkProps) {
         <Receipts receipts={view.receipts} />
         <MyTotal view={view} />
       </div>
+      <Meeting view={view} controls={controls} />
       <RunSection run={view.run} />
       <TaskCharts results={view.run?.tasks ?? []} />
       <Samples run={view.run} />

@@ -36,6 +36,7 @@ export const fakeView = (changes: Partial<SwarmView> = {}): SwarmView => ({
   contributing: false,
   finishing: false,
   connected: true,
+  mesh: { agreed: false, group: null, exchanged: 0, sent: 0, received: 0 },
   asOf: null,
   run: fakeRun(),
   backend: null,

@@ -113,6 +113,10 @@ const service = {
   pause: () => engine().pause(),
   resume: () => engine().resume(),
   stop: () => engine().stop(),
+  async tokenLosses(sequences: Uint16Array) {
+    const losses = await engine().tokenLosses(sequences)
+    return transfer(losses, [losses.buffer])
+  },
   evaluate: (sequences: Uint16Array) => engine().evaluate(sequences),
   async evaluateAt(values: Values, sequences: Uint16Array) {
     const own = await engine().getParameters()

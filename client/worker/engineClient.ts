@@ -156,6 +156,7 @@ function remoteEngine(
     pause: () => during(service.pause()),
     resume: () => during(service.resume()),
     stop: () => during(service.stop()),
+    tokenLosses: (sequences) => during(service.tokenLosses(sequences)),
     evaluate: (sequences) => during(service.evaluate(sequences)),
     evaluateAt: (values, sequences) => during(service.evaluateAt(values, sequences)),
     generate: (prompt, options) => during(service.generate(prompt, options)),

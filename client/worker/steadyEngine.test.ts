@@ -163,6 +163,7 @@ function world(...fates: Fate[]) {
           stopped = true
           wake()
         }),
+      tokenLosses: () => answer('tokenLosses', () => parameters.slice()),
       evaluate: () => answer('evaluate', () => ({ nats: parameters[0] ?? 0, tokens: 1 })),
       evaluateAt: ([value = 0]) => answer('evaluateAt', () => ({ nats: value, tokens: 1 })),
       generate: () => answer('generate', () => []),

@@ -190,6 +190,10 @@ export class SteadyEngine implements RemoteEngine {
     }
   }
 
+  tokenLosses(sequences: Uint16Array) {
+    return this.#on((engine) => engine.tokenLosses(sequences))
+  }
+
   evaluate(sequences: Uint16Array) {
     return this.#on((engine) => engine.evaluate(sequences))
   }

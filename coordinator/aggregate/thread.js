@@ -5,4 +5,5 @@
 import { register } from 'tsx/esm/api'
 
 register()
-export const { contribution, mergePart, regrouped, untrained, weights } = await import('./tasks.ts')
+export const { contribution, hashesOfSlices, mean, mergePart, regrouped, together, untrained, weights } =
+  await import('./tasks.ts')

@@ -8,6 +8,7 @@ import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { HeldOutSet } from './heldOut.ts'
 import { EvaluationProcess, ProcessDied } from './process.ts'
+import type { TaskJob, TaskPiece } from './taskWork.ts'
 import type { Kind, Loss, LossJob, Work } from './work.ts'
 
 export interface Evaluator {
@@ -15,6 +16,8 @@ export interface Evaluator {
   heldOut(manifest: string): Promise<HeldOutSet>
   /** Null when it was given up before it began: newer ones took all places, or it is `wanted` no more. */
   loss(job: LossJob, wanted?: () => boolean): Promise<Loss | null>
+  /** A part of a zero-shot task; null when it is `wanted` no more. */
+  taskPiece(job: TaskJob, wanted?: () => boolean): Promise<TaskPiece | null>
   /** What the process may hold. */
   readonly memoryBytes: number
   /** Processes that died or hung so far. */
@@ -44,7 +47,7 @@ const IDLE_MS = 10 * 60_000
 const ATTEMPTS = 3
 
 /** Smaller comes first; of equals the newest. */
-const URGENCY: Record<Kind, number> = { 'held-out': 0, loss: 1 }
+const URGENCY: Record<Kind, number> = { 'held-out': 0, loss: 1, tasks: 2 }
 
 interface Waiting {
   readonly kind: Kind
@@ -90,6 +93,10 @@ class ChildEvaluator implements Evaluator {
     if (oldest) this.#waiting.splice(this.#waiting.indexOf(oldest), 1)
     oldest?.giveUp()
     return this.#queue('loss', job, wanted)
+  }
+
+  taskPiece(job: TaskJob, wanted: () => boolean = () => true): Promise<TaskPiece | null> {
+    return this.#queue('tasks', job, wanted)
   }
 
   close(): void {

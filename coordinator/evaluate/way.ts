@@ -3,8 +3,9 @@ import { predictPeakBytes } from '../../shared/engine/tfjs/peakBytes.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import { flopsPerToken } from '../../shared/model/flops.ts'
 import type { EvaluationWay } from '../../shared/protocol/evaluation.ts'
+import { TOKENS_A_BEAT } from './beat.ts'
 import { HELD_OUT_TOKENS } from './heldOut.ts'
-import { sampleTokens, TOKENS_A_BEAT } from './work.ts'
+import { sampleTokens } from './work.ts'
 
 /**
  * Floating-point operations a second of forward passes on wasm, of one thread that has to share its core: 8e9 for `nano`,

@@ -1,27 +1,18 @@
 /**
- * What the evaluation process does, one job after another, with the same engine that volunteers use, on wasm. It keeps
- * the engine of the last model, because rounds come one after another. child.ts hears what to do and sends what came of
+ * What the evaluation process does, one job after another, with the same engine that volunteers use, on wasm
+ * (models.ts). child.ts hears what to do and sends what came of
  * it; the process is started and watched by process.ts.
  */
 import { setImmediate as breathe } from 'node:timers/promises'
-import { bytesToFloats } from '../../shared/codec/floats.ts'
 import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
 import { decodeShard } from '../../shared/corpus/shard.ts'
 import type { Engine } from '../../shared/engine/engine.ts'
-import { createTfjsEngine } from '../../shared/engine/tfjs/createTfjsEngine.ts'
-import { nodeWasmPaths } from '../../shared/engine/tfjs/nodeWasmPaths.ts'
-import type { ModelConfig } from '../../shared/model/config.ts'
-import { fragments } from '../../shared/model/layout.ts'
 import { tokenizerFromJSON } from '../../shared/tokenizer/json.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
+import { type Beat, TOKENS_A_BEAT } from './beat.ts'
 import { HELD_OUT_TOKENS, type HeldOutSet, makeHeldOut } from './heldOut.ts'
-
-/** A model as the blob store has it. */
-export interface Model {
-  readonly config: ModelConfig
-  /** Hashes of the fragments. */
-  readonly weights: readonly string[]
-}
+import { engineWith, type Model } from './models.ts'
+import { type TaskJob, type TaskPiece, taskPiece } from './taskWork.ts'
 
 export interface LossJob extends Model {
   /** Hash of the held-out set. */
@@ -44,16 +35,12 @@ export interface Loss {
 export interface Work {
   'held-out': { readonly job: { readonly manifest: string }; readonly result: HeldOutSet }
   loss: { readonly job: LossJob; readonly result: Loss }
+  tasks: { readonly job: TaskJob; readonly result: TaskPiece }
 }
 export type Kind = keyof Work
 export type Job = { [K in Kind]: { readonly kind: K; readonly blobs: string } & Work[K]['job'] }[Kind]
 
-/** Says that the job gets on, at least once in so many tokens. */
-export type Beat = () => void
-
 const SAMPLE = { temperature: 0.8, topK: 40 }
-/** Tokens between two beats, at least one sequence. */
-export const TOKENS_A_BEAT = 512
 
 /** Ids of a sample; each costs a sequence's pass, and together they cost no more than twice what the loss does. */
 export const sampleTokens = (sequenceLength: number): number =>
@@ -65,6 +52,8 @@ export async function work(job: Job, beat: Beat): Promise<Work[Kind]['result']> 
       return makeHeldOut(job.manifest, await openFileBlobStore(job.blobs))
     case 'loss':
       return loss(job, beat)
+    case 'tasks':
+      return taskPiece(job, beat)
     default:
       return job satisfies never
   }
@@ -106,21 +95,4 @@ async function inPieces(engine: Engine, sequences: Uint16Array, beat: Beat) {
     beat()
   }
   return sum
-}
-
-let ready: { readonly key: string; readonly engine: Engine } | null = null
-
-async function engineWith({ config, weights }: Model, blobs: string): Promise<Engine> {
-  const key = JSON.stringify(config)
-  if (ready?.key !== key) {
-    ready?.engine.dispose()
-    ready = null
-    const engine = await createTfjsEngine({ backend: 'wasm', config, wasmPaths: nodeWasmPaths() })
-    ready = { key, engine }
-  }
-  const store = await openFileBlobStore(blobs)
-  for (const [i, ranges] of fragments(config, weights.length).entries()) {
-    ready.engine.setParameters(bytesToFloats(await store.get(weights[i] as string)), ranges) // one hash a fragment
-  }
-  return ready.engine
 }

@@ -11,9 +11,10 @@ import {
 } from '../../shared/protocol/admin.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import { runConfigSchema } from '../../shared/protocol/run.ts'
+import { measureTasksSchema, runParamsSchema } from '../../shared/protocol/tasks.ts'
 import { openWeights } from '../checkpoints/download.ts'
-import { modelOf } from '../runs/runs.ts'
 import { checkpointRoutes, sendFile } from './checkpoints.ts'
 import { originAllowed } from './origin.ts'
 import { parse } from './parse.ts'
@@ -70,6 +71,10 @@ export async function adminRoutes(app: FastifyInstance, parts: HttpParts): Promi
     await runs.presence(id, 'remove')
     kick(id, reason)
     return { ok: true }
+  })
+  app.post('/api/admin/runs/:id/tasks', { onRequest }, async (request) => {
+    const { id } = parse(runParamsSchema, request.params)
+    return runs.measureTasks(id, parse(measureTasksSchema, request.body))
   })
   app.get(ROUTES.adminWeights, { onRequest }, (_request, reply) => sendWeights(parts, reply))
   checkpointRoutes(app, parts, onRequest)

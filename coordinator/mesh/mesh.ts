@@ -4,6 +4,7 @@
  */
 import type { Readable } from 'node:stream'
 import type { z } from 'zod'
+import type { MeshView } from '../../shared/protocol/admin.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type {
   heldSchema,
@@ -53,15 +54,6 @@ export interface SliceUpload {
   readonly body: Readable
 }
 
-/** How groups stand, for the operator. */
-export interface MeshView {
-  readonly groups: { readonly size: number; readonly linked: boolean }[]
-  /** Exchanges since the start that ended in a mean, and those that did not. */
-  readonly exchanges: { readonly means: number; readonly failed: number }
-  /** Contributions that came in means. */
-  readonly contributions: number
-}
-
 export class Mesh {
   readonly groups: Groups
   readonly #parts: MeshParts
@@ -83,6 +75,7 @@ export class Mesh {
       tokensPerSecond: (volunteer) => runs.roster.get(volunteer)?.tokensPerSecond ?? 0,
       changed: () => runs.touch(),
     })
+    runs.showMesh({ view: () => this.view, groupOf: (volunteer) => this.groups.of(volunteer) })
     runs.onChange(() => this.#look())
     this.#look()
   }
@@ -103,9 +96,8 @@ export class Mesh {
   }
 
   get view(): MeshView {
-    const { means, failed, contributions } = this.#counts
-    const groups = this.groups.all().map(({ members, linked }) => ({ size: members.length, linked }))
-    return { groups, exchanges: { means, failed }, contributions }
+    const groups = this.groups.all()
+    return { groups: groups.length, linked: groups.filter(({ linked }) => linked).length, ...this.#counts }
   }
 
   agree(volunteer: string, on: boolean): void {

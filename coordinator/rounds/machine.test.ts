@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../shared/protocol/limits.ts'
+import { USUAL_TASKS } from '../../shared/protocol/tasks.ts'
 import { type Effect, nextWake, pendingMerge, type RoundEvent, reduce } from './machine.ts'
 import { emptyPool } from './pool.ts'
 import { type Checkpoint, checkpointOf, freshMachine, type Machine, machineSchema } from './state.ts'
@@ -17,6 +18,7 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
     config: {
       name: 'test',
       preset: 'nano',
+      corpus: null,
       innerSteps: 4,
       batchSize: 2,
       replicas: 2,
@@ -32,6 +34,7 @@ function machine(config: Partial<Machine['config']> = {}): Machine {
       downlink: 'int8',
       errorFeedback: 1,
       checkpoints: { last: 1, every: 0, best: 0 },
+      tasks: USUAL_TASKS,
       overlap: false,
       strict: false,
       groupSize: 1,

@@ -9,7 +9,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
+
+import { USUAL_TASKS } from '../../shared/protocol/tasks.ts'
 import { type Content, type Effect, type RoundEvent, reduce, weightOf } from './machine.ts'
+
 import { Chance } from './property/chance.ts'
 import { House } from './property/house.ts'
 import { Ledger, must } from './property/ledger.ts'
@@ -33,6 +36,7 @@ function firstMachine(chance: Chance, vectors: Vectors): Machine {
     config: {
       name: 'test',
       preset: 'micro',
+      corpus: null,
       innerSteps: fragments * chance.between(1, 4),
       batchSize: chance.between(1, 3),
       replicas,
@@ -48,6 +52,7 @@ function firstMachine(chance: Chance, vectors: Vectors): Machine {
       downlink: chance.of(0.5) ? 'f16' : 'f32',
       errorFeedback: 0,
       checkpoints: { last: 100, every: 1, best: 0 },
+      tasks: USUAL_TASKS,
       overlap: chance.of(0.6),
       strict: chance.of(0.2),
       groupSize: 1,

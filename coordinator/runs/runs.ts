@@ -4,31 +4,34 @@
  */
 import { sequencesInEpoch } from '../../shared/corpus/epoch.ts'
 import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
+import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
-import type { AdminView, RunAction } from '../../shared/protocol/admin.ts'
+import type { AdminView, MeshView, RunAction, VolunteerRow } from '../../shared/protocol/admin.ts'
 import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { TaskResult } from '../../shared/protocol/evaluation.ts'
-import { LIMITS } from '../../shared/protocol/limits.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
+import type { MeasureTasks } from '../../shared/protocol/tasks.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import { Checkpoints } from '../checkpoints/checkpoints.ts'
 import { Imports } from '../checkpoints/imports.ts'
-import { firstBases, modelOf } from '../checkpoints/start.ts'
-import { prepareCorpus } from '../corpus/prepare.ts'
-import { Evaluations } from '../evaluate/evaluations.ts'
+import { firstBases } from '../checkpoints/start.ts'
+import { findCorpus, manifestFor } from '../corpus/manifestFor.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
-import { VolunteerEvaluator } from '../evaluate/volunteers.ts'
+import type { VolunteerEvaluator } from '../evaluate/volunteers.ts'
 import { type Clock, RoundDriver } from '../rounds/driver.ts'
 import { type ClosedRound, type Effect, mayRollBack } from '../rounds/machine.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import type { MetadataStore, RunRecord } from '../store/metadata.ts'
+import { taskRow } from '../tasks/tasks.ts'
 import { commitOf } from './commit.ts'
 import { contributionBytes } from './contribution.ts'
+import { Measuring } from './measuring.ts'
 import type { RunsObserver } from './observer.ts'
 import { Problems } from './problems.ts'
 import { Roster } from './roster.ts'
@@ -44,20 +47,26 @@ export interface RunParts {
   readonly vaultDirectory: string
   readonly aggregator: Aggregator
   readonly evaluator: Evaluator
+  /** Of the examples of zero-shot tasks. */
+  readonly taskDirectory: string
   readonly clock: Clock
   /** Whether a contribution of this hash is on its way in. */
   readonly comes: (hash: string) => boolean
   readonly observer: RunsObserver
 }
 
+export interface ShownMesh {
+  view(): MeshView
+  groupOf(volunteer: string): { readonly members: readonly string[]; readonly linked: boolean } | null
+}
+
+const NO_MESH: MeshView = { groups: 0, linked: 0, means: 0, failed: 0, contributions: 0 }
 const LISTED = 200
 
 export class Runs {
   readonly roster = new Roster()
   readonly problems: Problems
-  /** Slices of evaluations that volunteers measure. */
-  readonly slices: VolunteerEvaluator
-  readonly #evaluations: Evaluations
+  readonly #measuring: Measuring
   readonly checkpoints: Checkpoints
   readonly imports: Imports
   readonly #parts: RunParts
@@ -74,19 +83,24 @@ export class Runs {
    * loses what was sent since the last commit.
    */
   #bytesDown = 0
+  #mesh: ShownMesh | null = null
 
   constructor(parts: RunParts) {
     this.#parts = parts
     this.problems = new Problems(parts.clock, () => this.#changed())
-    const { store, evaluator, clock, observer } = parts
-    this.slices = new VolunteerEvaluator({
-      clock,
-      changed: () => this.#changed(),
-      answered: (result) => observer.sliceAnswered(result),
-      problem: (code, message) => this.problems.report(code, message),
-    })
-    this.#evaluations = new Evaluations({ store, evaluator, volunteers: this.slices, now: () => clock.now() })
     this.checkpoints = new Checkpoints({ ...parts, machine: () => this.machine })
+    this.#measuring = new Measuring({
+      ...{ ...parts, problems: this.problems, checkpoints: this.checkpoints },
+      present: () => ({
+        ...{ record: this.#record, machine: this.machine, rounds: this.#rounds, tasks: this.#tasks },
+        stopping: this.#stop.signal.aborted,
+      }),
+      measured: async (run) => {
+        await this.#reload(run)
+        this.#changed()
+      },
+      changed: () => this.#changed(),
+    })
     this.imports = new Imports({ ...parts, checkpoints: this.checkpoints, changed: () => this.#changed() })
   }
 
@@ -101,7 +115,7 @@ export class Runs {
       this.#drive(this.#record.machine)
       await this.#driver?.restart()
       this.slices.withdraw()
-      this.#inBackground(this.#evaluateMissing().then(() => this.checkpoints.prune()))
+      this.#inBackground(this.#measureMissing())
     }
   }
 
@@ -111,6 +125,11 @@ export class Runs {
     await this.#driver?.close()
     await this.#saveBytesDown().catch(() => undefined) // what the last commit saved stands
     this.#listeners.clear()
+  }
+
+  /** Slices of evaluations that volunteers measure. */
+  get slices(): VolunteerEvaluator {
+    return this.#measuring.slices
   }
 
   get driver(): RoundDriver | null {
@@ -145,14 +164,20 @@ export class Runs {
     this.observer.sent(bytes)
   }
 
+  /** Who knows of groups. */
+  showMesh(mesh: ShownMesh): void {
+    this.#mesh = mesh
+  }
+
   // What the operator does.
 
-  /** @throws PotluckError `run-exists`, and what Checkpoints.startingPoint throws */
+  /** @throws PotluckError `run-exists`, and what findCorpus and Checkpoints.startingPoint throw */
   async create(config: RunConfig, from: StartRequest | null = null): Promise<string> {
     const status = this.view()?.status
     if (status !== undefined && !['completed', 'ended', 'failed'].includes(status)) {
       throw new PotluckError('run-exists', `There is a run already, and it is ${status}. End it first.`, 409)
     }
+    if (config.corpus !== null) await findCorpus(this.#parts.store, config.corpus)
     const start = from && (await this.checkpoints.startingPoint(from, config))
     await this.#driver?.close()
     this.slices.withdraw()
@@ -179,7 +204,17 @@ export class Runs {
       driver.dispatch({ type: 'roll-back', to, now: this.#parts.clock.now() }),
     )
     this.slices.withdraw()
-    this.#inBackground(this.#evaluateMissing().then(() => this.checkpoints.prune()))
+    this.#inBackground(this.#measureMissing())
+  }
+
+  /**
+   * Begins to measure the newest weights on zero-shot tasks, and tells which.
+   * @throws PotluckError `no-run`, `bad-task` when none is imported
+   */
+  async measureTasks(run: string, request: MeasureTasks): Promise<{ round: number; tasks: TaskName[] }> {
+    const { done, ...begun } = await this.#measuring.tasksNow(run, request)
+    this.#inBackground(done)
+    return begun
   }
 
   async act(action: RunAction): Promise<void> {
@@ -248,19 +283,30 @@ export class Runs {
     const { store } = this.#parts
     const records = await store.volunteers(LISTED)
     const credit = await store.credit(records.map((record) => record.id))
-    const rows = records.map((r) => volunteerRow(r, this.roster.get(r.id), credit.get(r.id), this.machine))
+    const rows = records.map((r) =>
+      volunteerRow(r, this.roster.get(r.id), credit.get(r.id), this.machine, this.#groupOf(r.id)),
+    )
     const contributions = this.#record ? await store.contributions(this.#record.id, LISTED) : []
     return {
       run: this.view(),
       volunteers: rows.sort((a, b) => Number(b.connected) - Number(a.connected)),
+      mesh: this.#mesh?.view() ?? NO_MESH,
       rounds: this.#rounds.slice(-LISTED).reverse(),
       contributions: contributions.map(contributionRow),
       checkpoints: await this.checkpoints.list(),
       rollbacks: this.#record ? await store.rollbacks(this.#record.id) : [],
       discarded: this.#record ? await store.discardedRounds(this.#record.id, LISTED) : [],
       imports: (await store.imports()).map(importRow),
+      corpora: (await store.corpora()).map(({ hash: _, ...row }) => row),
+      tasks: (await store.tasks()).map(taskRow),
+      measuring: this.#measuring.progress,
       problems: this.problems.list(),
     }
+  }
+
+  #groupOf(volunteer: string): VolunteerRow['group'] {
+    const group = this.#mesh?.groupOf(volunteer)
+    return group ? { size: group.members.length, linked: group.linked } : null
   }
 
   // How a run comes to be.
@@ -268,10 +314,13 @@ export class Runs {
   async #prepare({ id, config, start }: RunRecord): Promise<void> {
     const { store, blobs, blobDirectory } = this.#parts
     try {
-      const model = modelOf(config)
-      const { vocabSize, sequenceLength } = model
-      const request = { blobDirectory, vocabSize, sequenceLength, seed: config.seed }
-      const { manifestHash } = await prepareCorpus(request, this.#stop.signal)
+      const { sequenceLength } = modelOf(config)
+      const manifestHash = await manifestFor(config, {
+        store,
+        blobs,
+        blobDirectory,
+        signal: this.#stop.signal,
+      })
       const manifest = manifestFromBytes(await blobs.get(manifestHash))
       const fragments = await firstBases(this.#parts, config, start)
       const pool = start?.kind === 'checkpoint' ? start.pool : null
@@ -287,7 +336,7 @@ export class Runs {
     if (this.#record?.machine) this.#drive(this.#record.machine)
     for (const live of this.roster.all()) if (live.willing) await this.presence(live.id, 'join')
     this.#changed()
-    await this.#evaluate(0, this.#record?.initialWeights ?? null)
+    await this.#measuring.untrained()
   }
 
   async #failed(id: string, error: unknown): Promise<void> {
@@ -328,50 +377,13 @@ export class Runs {
   }
 
   async #afterRound({ round }: ClosedRound): Promise<void> {
-    if (this.machine === null) return
-    await this.#evaluate(round, weightsOf(this.machine))
+    await this.#measuring.afterRound(round)
     await this.checkpoints.prune()
   }
 
-  /** After a restart or a roll-back: what is not measured of the rounds whose checkpoints are kept, and the newest. */
-  async #evaluateMissing(): Promise<void> {
-    const record = this.#record
-    if (record === null) return
-    const last = this.#rounds.at(-1)
-    const newest =
-      last?.valLoss === null && this.machine ? [[last.round, weightsOf(this.machine)] as const] : []
-    const kept = await this.#parts.store.checkpoints(record.id)
-    const missing = kept
-      .filter(({ round, valLoss }) => valLoss === null && round > 0 && round !== last?.round)
-      .map(({ round, fragments }) => [round, fragments.map(({ weights }) => weights)] as const)
-    const initial = record.initialValLoss === null ? [[0, record.initialWeights] as const] : []
-    const all = [...missing.slice(-LIMITS.evaluation.waiting + 2), ...newest, ...initial]
-    await Promise.all(all.map(([round, weights]) => this.#evaluate(round, weights)))
-  }
-
-  async #evaluate(round: number, weights: readonly string[] | null): Promise<void> {
-    const record = this.#record
-    if (record === null || weights === null) return
-    const release = this.checkpoints.hold(record.id, weights)
-    const era = this.machine?.era // a round of another era has other weights
-    try {
-      const model = modelOf(record.config)
-      const isCurrent = () =>
-        this.#record?.id === record.id &&
-        !this.#stop.signal.aborted &&
-        (round === 0 || this.machine?.era === era)
-      const seconds = await this.#evaluations.heldOut({ record, model, round, weights, isCurrent })
-      if (seconds === null || !isCurrent()) return
-      this.observer.evaluated(seconds)
-      await this.#reload(record.id)
-      this.#changed()
-    } catch (error) {
-      if (this.#stop.signal.aborted) return
-      this.observer.evaluationFailed()
-      this.problems.report('evaluation-failed', `Round ${round}: ${String(error)}`)
-    } finally {
-      release()
-    }
+  async #measureMissing(): Promise<void> {
+    await this.#measuring.missing()
+    await this.checkpoints.prune()
   }
 
   async #reload(run: string): Promise<void> {
@@ -414,7 +426,3 @@ export class Runs {
     for (const listener of this.#listeners) listener()
   }
 }
-
-const weightsOf = ({ fragments }: Machine): string[] => fragments.map(({ base }) => base.weights)
-
-export { modelOf }

@@ -76,6 +76,7 @@ export function volunteerRow(
   live: Live | undefined,
   credit: Credit | undefined,
   machine: Machine | null,
+  group: VolunteerRow['group'] = null,
 ): VolunteerRow {
   const leases = Object.values(machine?.leases ?? {}).filter((open) => open.volunteer === record.id)
   const lease = leases.sort((a, b) => b.round - a.round)[0] // the newest is the one it trains
@@ -90,6 +91,9 @@ export function volunteerRow(
     utilisation: live?.utilisation ?? null,
     bytesUp: live?.bytesUp ?? null,
     bytesDown: live?.bytesDown ?? null,
+    group,
+    peerBytesUp: live?.peerBytesUp ?? null,
+    peerBytesDown: live?.peerBytesDown ?? null,
     step: lease && live ? live.step : null,
     steps: lease?.steps ?? null,
     accepted: credit?.accepted ?? 0,

@@ -4,6 +4,7 @@
  */
 
 import type { Backend } from '../../shared/engine/engine.ts'
+import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import type { PresetName } from '../../shared/model/config.ts'
 import type { ContributionRow } from '../../shared/protocol/admin.ts'
 import type { EvaluationWay, TaskResult } from '../../shared/protocol/evaluation.ts'
@@ -161,6 +162,39 @@ export interface ImportRecord {
   readonly at: number
 }
 
+/** A corpus that the operator imported. */
+export interface CorpusRecord {
+  readonly id: string
+  readonly name: string
+  /** Where it came from, as the operator gave it. */
+  readonly source: string
+  readonly licence: string
+  /** Of its index. */
+  readonly hash: string
+  readonly vocabSize: number
+  readonly documents: number
+  /** To train on, end-of-text included. */
+  readonly tokens: number
+  /** Of text that `tokens` stand for. */
+  readonly bytes: number
+  readonly validationTokens: number
+  /** Lines and rows that were left out. */
+  readonly broken: number
+  readonly sample: string
+  readonly at: number
+}
+
+/** A zero-shot task whose examples are here. */
+export interface TaskRecord {
+  readonly name: TaskName
+  /** Hash of the examples. */
+  readonly data: string
+  readonly examples: number
+  /** Paths or URLs, as the operator gave them. */
+  readonly source: string
+  readonly at: number
+}
+
 export interface MetadataStore {
   setting(key: string): Promise<string | null>
   setSetting(key: string, value: string | null): Promise<void>
@@ -210,12 +244,21 @@ export interface MetadataStore {
   imports(): Promise<ImportRecord[]>
   addImport(imported: ImportRecord): Promise<void>
   dropImport(hash: string): Promise<void>
+  /** Newest first. */
+  corpora(): Promise<CorpusRecord[]>
+  addCorpus(corpus: CorpusRecord): Promise<void>
+  dropCorpus(id: string): Promise<void>
   contributors(run: string): Promise<number>
   samples(run: string): Promise<{ round: number; text: string }[]>
   /** What was measured of a round on the held-out set; null when nothing was. */
   heldOut(run: string, round: number): Promise<Omit<HeldOutEvaluation, 'sample'> | null>
   /** Oldest first. */
   taskResults(run: string): Promise<TaskResult[]>
+  /** By name. */
+  tasks(): Promise<TaskRecord[]>
+  /** Takes the place of one of that name. */
+  setTaskData(task: TaskRecord): Promise<void>
+  dropTaskData(name: TaskName): Promise<void>
   /** Newest first. */
   contributions(run: string, limit: number): Promise<Omit<ContributionRow, 'message'>[]>
   close(): Promise<void>

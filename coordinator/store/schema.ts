@@ -1,6 +1,7 @@
 /** The tables, as types and as migrations. Add a migration to change one; never edit one that has shipped. */
 import { type Generated, type Kysely, type Migration, sql } from 'kysely'
 import type { Backend } from '../../shared/engine/engine.ts'
+import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import type { PresetName } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
 import type { LeaseEnd } from '../rounds/machine.ts'
@@ -145,6 +146,25 @@ export interface Database {
     largest: number
     at: number
   }
+  /** Texts that the operator imported; `hash` is of the index, a public blob that names the others. */
+  corpora: {
+    id: string
+    name: string
+    source: string
+    licence: string
+    hash: string
+    vocab_size: number
+    documents: number
+    /** To train on, end-of-text included, and the bytes of text that they stand for. */
+    tokens: number
+    bytes: number
+    validation_tokens: number
+    broken: number
+    sample: string
+    at: number
+  }
+  /** Zero-shot tasks that were imported; `data` is the hash of their examples in a folder of their own. */
+  tasks: { name: TaskName; data: string; examples: number; source: string; at: number }
 }
 
 export interface RunFile {
@@ -350,11 +370,31 @@ async function addColumn(db: Kysely<unknown>, table: string, column: string, typ
   await sql.raw(`alter table ${table} add column ${column} ${type}`).execute(db)
 }
 
+const corpora: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql
+      .raw(`create table if not exists corpora (id text primary key, name text not null, source text not null,
+        licence text not null, hash text not null, vocab_size integer not null, documents bigint not null,
+        tokens bigint not null, bytes bigint not null, validation_tokens bigint not null, broken bigint not null,
+        sample text not null, at bigint not null)`)
+      .execute(db)
+  },
+}
+
+const tasks: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql`create table if not exists tasks (name text primary key, data text not null, examples integer not null,
+      source text not null, at bigint not null)`.execute(db)
+  },
+}
+
 export const migrations: Record<string, Migration> = {
   '001-first': first,
   '002-fragments': fragments,
   '003-bytes-down': bytesDown,
   '006-evaluations': evaluations,
   '007-checkpoints': checkpoints,
+  '008-corpora': corpora,
+  '009-tasks': tasks,
   '010-groups': groups,
 }

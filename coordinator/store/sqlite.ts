@@ -11,16 +11,22 @@ import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { hashSchema, runConfigSchema } from '../../shared/protocol/run.ts'
 import { checkpointOf, keptOf, machineSchema } from '../rounds/state.ts'
 import { checkpoints, filesOf, noteFiles, summaryOf, writeCheckpoint, writeRollback } from './checkpoints.ts'
+import { corpora } from './corpora.ts'
 import { evaluations } from './evaluations.ts'
 import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
 import { isOlderMachine, OLDER_RUN, withChoices } from './olderRuns.ts'
 import { type Database, migrations } from './schema.ts'
 import { startingPointSchema } from './startingPoint.ts'
+import { taskData } from './taskData.ts'
 
 export async function openSqliteStore(file: string): Promise<MetadataStore> {
   try {
     const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: connect(file) }) })
-    const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+    const migrator = new Migrator({
+      db,
+      provider: { getMigrations: async () => migrations },
+      allowUnorderedMigrations: true, // each adds what is its own, and they were not finished in the order of their numbers
+    })
     const { error } = await migrator.migrateToLatest()
     if (error) throw error
     return metadataStore(db)
@@ -45,6 +51,8 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...history(db),
     ...evaluations(db),
     ...checkpoints(db),
+    ...corpora(db),
+    ...taskData(db),
     async commit(commit) {
       await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it
       await db.transaction().execute((transaction) => write(transaction, commit))

@@ -41,6 +41,15 @@ export function checkRanges(ranges: readonly ParameterRange[], count: number): n
   return ranges.reduce((sum, range) => sum + range.size, 0)
 }
 
+/** The number of sequences. */
+export function checkSequences(sequences: Uint16Array, config: ModelConfig): number {
+  const count = sequences.length / (config.sequenceLength + 1)
+  if (!Number.isInteger(count))
+    throw badJob(`${sequences.length} ids are no whole sequences of ${config.sequenceLength + 1}.`)
+  checkIds(sequences, config)
+  return count
+}
+
 /** An id outside the vocabulary would read memory that is not the embedding's. */
 export function checkIds(ids: ArrayLike<number>, { vocabSize }: ModelConfig): void {
   for (let i = 0; i < ids.length; i++) {

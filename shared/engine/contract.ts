@@ -202,6 +202,20 @@ export function engineContract(name: string, open: (config: ModelConfig) => Prom
       expect(await engine.evaluate(new Uint16Array(0))).toEqual({ nats: 0, tokens: 0 })
     })
 
+    test('tells the loss of every token as the f64 reference does', async () => {
+      await reset()
+      const sequences = randomSequences(TINY, 75, 'token losses')
+      const losses = await engine.tokenLosses(sequences)
+      const expected = referenceLosses(TINY, tinyParameters(), sequences)
+      expect(losses).toHaveLength(75 * 7)
+      const largest = Math.max(...expected)
+      for (const [i, loss] of expected.entries())
+        expect(Math.abs((losses[i] ?? Number.NaN) - loss)).toBeLessThan(RELATIVE * largest)
+      await expect((async () => engine.tokenLosses(sequences.subarray(1)))()).rejects.toMatchObject({
+        code: 'engine/bad-job',
+      })
+    })
+
     test('the first step has the reference loss, and its moments are the clipped reference gradient', async () => {
       await reset()
       const job = tinyJob(1)

@@ -115,7 +115,12 @@ export interface Engine extends Exchange {
   resume(): void
   /** Ends `train` after the step under way. */
   stop(): void
-  /** `sequences` as in TrainJob; any number of them. Parameters do not change. */
+  /**
+   * Cross entropy of every predicted token in nats: [sequences, sequenceLength], of the second id of a sequence first.
+   * `sequences` as in TrainJob; any number of them. Parameters do not change.
+   */
+  tokenLosses(sequences: Uint16Array): Promise<Float32Array<ArrayBuffer>>
+  /** Their sum. `sequences` as in TrainJob; any number of them. Parameters do not change. */
   evaluate(sequences: Uint16Array): Promise<Evaluation>
   /** The prompt's ids followed by the new ones. */
   generate(prompt: readonly number[], options: GenerateOptions): Promise<number[]>

@@ -12,6 +12,7 @@ import {
 import { LIMITS } from './limits.ts'
 import type { VolunteerState } from './messages.ts'
 import { idSchema, type RejectionReason, type RoundSummary, type RunView, runConfigSchema } from './run.ts'
+import type { TaskProgress, TaskRow } from './tasks.ts'
 
 const password = z
   .string()
@@ -51,6 +52,11 @@ export interface VolunteerRow {
   readonly utilisation: number | null
   readonly bytesUp: number | null
   readonly bytesDown: number | null
+  /** The group it is in: its size, and whether all its channels are open. Null: its bytes go directly. */
+  readonly group: { readonly size: number; readonly linked: boolean } | null
+  /** To and from other volunteers. */
+  readonly peerBytesUp: number | null
+  readonly peerBytesDown: number | null
   /** Of the lease under way: inner steps done and asked. */
   readonly step: number | null
   readonly steps: number | null
@@ -60,6 +66,18 @@ export interface VolunteerRow {
   readonly removed: string | null
   /** Unix milliseconds. */
   readonly lastSeenAt: number
+}
+
+/** How volunteers exchange among themselves, since the coordinator started. */
+export interface MeshView {
+  /** Groups now, and those of them whose channels are all open. */
+  readonly groups: number
+  readonly linked: number
+  /** Exchanges that ended in an accepted mean, and those that did not. */
+  readonly means: number
+  readonly failed: number
+  /** Contributions that came in means. */
+  readonly contributions: number
 }
 
 /** One contribution as the round's history shows it. */
@@ -77,10 +95,31 @@ export interface ContributionRow {
   readonly at: number
 }
 
+/** An imported corpus. */
+export interface CorpusRow {
+  readonly id: string
+  readonly name: string
+  /** Path, address or data set that it was imported from. */
+  readonly source: string
+  readonly licence: string
+  readonly vocabSize: number
+  readonly documents: number
+  /** To train on, and the bytes of text that they stand for. */
+  readonly tokens: number
+  readonly bytes: number
+  readonly validationTokens: number
+  /** Lines and rows left out. */
+  readonly broken: number
+  readonly sample: string
+  /** Unix milliseconds. */
+  readonly at: number
+}
+
 export interface AdminView {
   readonly run: RunView | null
   /** Every volunteer connected now, then the most recently seen, 200 at most. */
   readonly volunteers: VolunteerRow[]
+  readonly mesh: MeshView
   /** All merged rounds' summaries, newest first, 200 at most. */
   readonly rounds: RoundSummary[]
   /** Kept ones of all runs, the newest run and round first, LIMITS.checkpointsListed at most. */
@@ -90,6 +129,11 @@ export interface AdminView {
   readonly discarded: DiscardedRound[]
   /** Newest first. */
   readonly imports: ImportRow[]
+  /** Newest first; the embedded one is not among them. */
+  readonly corpora: CorpusRow[]
+  /** Zero-shot tasks that are imported, by name, and the one that is being measured. */
+  readonly tasks: TaskRow[]
+  readonly measuring: TaskProgress | null
   /** Newest first, 200 at most. */
   readonly contributions: ContributionRow[]
   /** Things the operator should know, newest first; empty is good. */
@@ -105,6 +149,7 @@ export const ROUTES = {
   run: '/api/run',
   blob: (hash: string) => `/blobs/${hash}`,
   contribution: (lease: string) => `/contributions/${lease}`,
+  exchange: (exchange: string, slice: number) => `/exchanges/${exchange}/${slice}`,
   adminSession: '/api/admin/session',
   adminSetup: '/api/admin/setup',
   adminLogin: '/api/admin/login',
@@ -124,6 +169,8 @@ export const ROUTES = {
   adminCheckpoint: (run: string, round: number | string, file: CheckpointFile) =>
     `/api/admin/checkpoints/${run}/${round}/${file}`,
   adminImports: '/api/admin/imports',
+  /** POST MeasureTasks: measures the newest weights on zero-shot tasks. */
+  adminRunTasks: (run: string) => `/api/admin/runs/${run}/tasks`,
 } as const
 
 export const RUN_ACTIONS = ['start', 'pause', 'resume', 'end'] as const

@@ -39,7 +39,8 @@ export const contributionQuerySchema = z.strictObject({
   /** Where in the contribution the body begins. */
   offset: z.coerce.number().int().nonnegative().default(0),
 })
-export const contributionHeadQuerySchema = z.strictObject({
+/** What PUT takes besides is passed over. */
+export const contributionHeadQuerySchema = z.object({
   /** With it, only what was begun with this hash counts as having come. */
   sha256: hashSchema.optional(),
 })

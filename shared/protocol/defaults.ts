@@ -1,8 +1,10 @@
 /** What the operator's form starts with, per preset. */
 import type { PresetName } from '../model/config.ts'
 import type { RunConfig } from './run.ts'
+import { USUAL_TASKS } from './tasks.ts'
 
 const COMMON = {
+  corpus: null,
   outerLearningRate: 'auto',
   outerMomentum: 0.9,
   seed: 'potluck',
@@ -15,6 +17,7 @@ const COMMON = {
   groupSize: 4,
   auditRate: 0.05,
   evaluation: 'auto',
+  tasks: USUAL_TASKS,
 } as const
 
 const KEPT = { last: 3, best: 1 }

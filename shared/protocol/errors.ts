@@ -26,6 +26,7 @@ export const ERROR_CODES = [
   'bad-blob',
   'bad-weights',
   'bad-start',
+  'bad-task',
   'bad-state',
   'evaluation-failed',
   'slice-over',

@@ -67,7 +67,7 @@ export const taskResultSchema = z.strictObject({
   task: z.string(),
   round: count,
   examples: z.number().int().positive(),
-  /** By the likelihood of each choice, and by that divided by its length in bytes. */
+  /** By the likelihood of each choice, and by that divided by its length in characters. */
   plain: accuracySchema,
   normalised: accuracySchema,
   /** Accuracy of guessing. */

@@ -48,6 +48,18 @@ export const LIMITS = {
     nats: 1e9,
     tokens: 1e6,
   },
+  tasks: {
+    /** What an imported zero-shot task may have at most: bytes of a file, packed and unpacked. */
+    bytes: 128 * 1024 * 1024,
+    examples: 200_000,
+    /** Of an example, and characters of each of its fields. */
+    choices: 16,
+    characters: 20_000,
+    /** Characters that are kept of where it came from. */
+    source: 1_000,
+    /** Rounds that wait to be measured on tasks while another is; then the oldest is given up. */
+    waiting: 4,
+  },
   /** Checkpoints that the panel lists. */
   checkpointsListed: 200,
   /** Uploaded weights that are kept; a new one drops the oldest. */

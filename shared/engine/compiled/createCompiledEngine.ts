@@ -5,14 +5,14 @@
  */
 import type { ModelConfig } from '../../model/config.ts'
 import { parameterCount } from '../../model/layout.ts'
-import { badJob, checkIds, checkJob, checkLength, checkRanges } from '../checks.ts'
+import { badJob, checkIds, checkJob, checkLength, checkRanges, checkSequences } from '../checks.ts'
 import { type Engine, EngineError } from '../engine.ts'
 import { type OpenDevice, openDevice } from '../gpuDevice.ts'
 import { runJob } from '../job.ts'
 import { makePace } from '../pace.ts'
 import type { Choices } from './choices.ts'
 import { deviceExchange } from './exchange.ts'
-import { evaluate, generate } from './infer.ts'
+import { evaluate, generate, tokenLosses } from './infer.ts'
 import { UNMEASURED } from './longDispatches.ts'
 import { makePlans, type PlanOptions } from './plans.ts'
 import {
@@ -106,12 +106,14 @@ export async function createCompiledEngine(options: CompiledEngineOptions): Prom
     pause: pace.pause,
     resume: pace.resume,
     stop: pace.stop,
+    tokenLosses: (sequences) =>
+      open.guard(async () => {
+        checkSequences(sequences, config)
+        return await tokenLosses(replica, await plans.evaluation(), sequences)
+      }),
     evaluate: (sequences) =>
       open.guard(async () => {
-        const perSequence = config.sequenceLength + 1
-        if (sequences.length % perSequence !== 0)
-          throw badJob(`${sequences.length} ids are no whole sequences of ${perSequence}.`)
-        checkIds(sequences, config)
+        checkSequences(sequences, config)
         return await evaluate(replica, await plans.evaluation(), sequences)
       }),
     generate: (prompt, generateOptions) =>

@@ -7,16 +7,19 @@ import type { Ready } from './plans.ts'
 import type { Replica } from './replica.ts'
 import type { EvaluationPlan, NextPlan } from './step.ts'
 
-/** Sums the cross entropy over any number of whole sequences; a short last chunk is filled up with ids not counted. */
-export async function evaluate(
+/**
+ * Cross entropy of every token of any number of whole sequences, [sequences, sequenceLength]; a short last chunk is
+ * filled up with ids not counted.
+ */
+export async function tokenLosses(
   { config, open }: Replica,
   { plan, executable }: Ready<EvaluationPlan>,
   sequences: Uint16Array,
-): Promise<Evaluation> {
+): Promise<Float32Array<ArrayBuffer>> {
   const { sequenceLength } = config
   const rowsOf = (ids: number) => (ids / (sequenceLength + 1)) * sequenceLength
   const atOnce = plan.ids.size
-  let nats = 0
+  const all = new Float32Array(rowsOf(sequences.length))
   for (let from = 0; from < sequences.length; from += atOnce) {
     const chunk = sequences.subarray(from, from + atOnce)
     const padded = new Uint32Array(atOnce)
@@ -24,9 +27,21 @@ export async function evaluate(
     open.device.queue.writeBuffer(executable.bufferOf(plan.ids), 0, padded)
     executable.pass()
     const losses = { buffer: executable.bufferOf(plan.losses), offset: 0, size: rowsOf(chunk.length) }
-    for (const loss of await readParts(open, [losses])) nats += loss
+    all.set(await readParts(open, [losses]), rowsOf(from))
   }
-  return { nats, tokens: rowsOf(sequences.length) }
+  return all
+}
+
+/** Their sum, in f64. */
+export async function evaluate(
+  replica: Replica,
+  ready: Ready<EvaluationPlan>,
+  sequences: Uint16Array,
+): Promise<Evaluation> {
+  const losses = await tokenLosses(replica, ready, sequences)
+  let nats = 0
+  for (const loss of losses) nats += loss
+  return { nats, tokens: losses.length }
 }
 
 /** The prompt and `options.tokens` more ids, each from the last `sequenceLength` ones before it. */

@@ -14,7 +14,7 @@ import { gpuAdamW } from './gpuAdamW.ts'
 import { gpuKernels } from './gpuKernels.ts'
 import { heapAdamW } from './heapAdamW.ts'
 import { heapKernels } from './heapKernels.ts'
-import { evaluate, generate } from './infer.ts'
+import { evaluate, generate, tokenLosses } from './infer.ts'
 import type { Kernels } from './kernels.ts'
 import { disposeConstants, makeConstants } from './model.ts'
 import type { Optimiser } from './optimiser.ts'
@@ -95,6 +95,7 @@ export async function createTfjsEngine(options: TfjsEngineOptions): Promise<Engi
     pause: pace.pause,
     resume: pace.resume,
     stop: pace.stop,
+    tokenLosses: (sequences) => tokenLosses(replica, sequences),
     evaluate: (sequences) => evaluate(replica, sequences),
     generate: (prompt, options) => generate(replica, prompt, options),
     dispose() {

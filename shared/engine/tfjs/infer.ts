@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core'
 import { randomFrom } from '../../model/random.ts'
-import { badJob, checkIds } from '../checks.ts'
+import { badJob, checkIds, checkSequences } from '../checks.ts'
 import type { Evaluation, GenerateOptions } from '../engine.ts'
 import { sampleId } from '../sample.ts'
 import { crossEntropies } from './loss.ts'
@@ -16,26 +16,34 @@ import { toBatch } from './train.ts'
 /** Tokens evaluated at once, at least one sequence. */
 const EVALUATION_TOKENS = 512
 
-/** Sum of the cross entropy over any number of whole sequences. */
-export async function evaluate(replica: Replica, sequences: Uint16Array): Promise<Evaluation> {
+/** Cross entropy of every token of any number of whole sequences, [sequences, sequenceLength]. */
+export async function tokenLosses(
+  replica: Replica,
+  sequences: Uint16Array,
+): Promise<Float32Array<ArrayBuffer>> {
   const { sequenceLength } = replica.config
-  const count = sequences.length / (sequenceLength + 1)
-  if (!Number.isInteger(count))
-    throw badJob(`${sequences.length} ids are no whole sequences of ${sequenceLength + 1}.`)
-  checkIds(sequences, replica.config)
+  const count = checkSequences(sequences, replica.config)
   const atOnce = Math.max(1, Math.min(count, Math.floor(EVALUATION_TOKENS / sequenceLength)))
-  let nats = 0
+  const all = new Float32Array(count * sequenceLength)
   for (let from = 0; from < count; from += atOnce) {
     const here = Math.min(atOnce, count - from)
     const padded = new Uint16Array(atOnce * (sequenceLength + 1))
     padded.set(sequences.subarray(from * (sequenceLength + 1), (from + here) * (sequenceLength + 1)))
-    const losses = await replica.open.guard(() => read(() => tokenLosses(replica, padded)))
-    for (const loss of losses.subarray(0, here * sequenceLength)) nats += loss
+    const losses = await replica.open.guard(() => read(() => paddedLosses(replica, padded)))
+    all.set(losses.subarray(0, here * sequenceLength), from * sequenceLength)
   }
-  return { nats, tokens: count * sequenceLength }
+  return all
 }
 
-function tokenLosses({ config, constants, optimiser }: Replica, sequences: Uint16Array): tf.Tensor1D {
+/** Their sum, in f64. */
+export async function evaluate(replica: Replica, sequences: Uint16Array): Promise<Evaluation> {
+  const losses = await tokenLosses(replica, sequences)
+  let nats = 0
+  for (const loss of losses) nats += loss
+  return { nats, tokens: losses.length }
+}
+
+function paddedLosses({ config, constants, optimiser }: Replica, sequences: Uint16Array): tf.Tensor1D {
   const { inputs, targets } = toBatch(sequences, config.sequenceLength)
   const tensors = optimiser.tensors()
   const hidden = hiddenStates(tensors, inputs, constants) // [N, d]

@@ -1,0 +1,192 @@
+/**
+ * This tab's part in one exchange: sends its slices to their reducers, holds the others' slices that it reduces, takes
+ * their mean when the set is known, and sends what the coordinator asks for. Rules X1 to X6 of coordinator/mesh/RULES.md.
+ */
+import type { CodecName } from '../../shared/codec/codec.ts'
+import { type Slice, slicesOf, type Weighed } from '../../shared/mesh/slices.ts'
+import type { ExchangeMessage, PeerHeader, ReduceMessage } from '../../shared/protocol/mesh.ts'
+import type { Receipt } from '../../shared/protocol/run.ts'
+import { sha256 } from '../storage/sha256.ts'
+import type { MeshGroup } from './group.ts'
+import { collector, type LinkPorts, sourceOf } from './link.ts'
+
+export interface Offered {
+  readonly lease: string
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** Values that the bytes stand for. */
+  readonly parameters: number
+  readonly codec: CodecName
+}
+
+export interface ExchangePorts {
+  held(from: readonly number[]): void
+  quit(why: string): void
+  mean(codec: CodecName, count: number, members: readonly Weighed[]): Promise<Uint8Array<ArrayBuffer>>
+  upload(slice: number, kind: 'mean' | 'own' | 'whole', bytes: Uint8Array<ArrayBuffer>): Promise<void>
+  /** How fast a slice went to another tab. */
+  measured(bytesPerSecond: number): void
+}
+
+export class TabExchange {
+  readonly #group: MeshGroup
+  readonly #offered: Offered
+  readonly #ports: ExchangePorts
+  readonly #slices: readonly Slice[]
+  /** `slice member`. */
+  readonly #came = new Map<string, Uint8Array<ArrayBuffer>>()
+  readonly #sound = new Set<string>()
+  #message: ExchangeMessage | null = null
+  #told = ''
+  #settle: (receipt: Receipt | null) => void = () => undefined
+  /** Resolves when the coordinator has said how it ended, or this tab has given up: null, then send directly. */
+  readonly settled: Promise<Receipt | null>
+
+  constructor(group: MeshGroup, offered: Offered, ports: ExchangePorts) {
+    this.#group = group
+    this.#offered = offered
+    this.#ports = ports
+    this.#slices = slicesOf(offered.parameters, group.message.size, offered.codec)
+    this.settled = new Promise((resolve) => {
+      this.#settle = resolve
+    })
+  }
+
+  /** [X1] The hashes that it commits to. */
+  async commitments(): Promise<{ sha256: string; slices: string[] }> {
+    const { bytes } = this.#offered
+    const slices = await Promise.all(this.#slices.map((slice) => sha256(cut(bytes, slice))))
+    return { sha256: await sha256(bytes), slices }
+  }
+
+  /** A slice from another tab, which may come before the coordinator's word. Null: not one of ours. */
+  accept(
+    from: number,
+    { slice, bytes }: Extract<PeerHeader, { kind: 'slice' }>,
+  ): ReturnType<LinkPorts['accept']> {
+    const name = `${slice} ${from}`
+    if (this.#slices[slice]?.bytes !== bytes || this.#came.has(name)) return null
+    if (this.#message && this.#message.reducers[slice] !== this.#me) return null
+    const { sink, whole } = collector(bytes)
+    whole.then(
+      (got) => {
+        this.#came.set(name, got)
+        this.#run(this.#look())
+      },
+      () => undefined, // the coordinator's time runs out, or another channel brings it
+    )
+    return { bytes, sink }
+  }
+
+  /** [X2] */
+  begin(message: ExchangeMessage): void {
+    const { codec, parameters } = this.#offered
+    const fits = message.codec === codec && message.parameters === parameters
+    if (!fits || message.reducers.length !== this.#slices.length) {
+      this.quit('The exchange is of something else.')
+      return
+    }
+    this.#message = message
+    for (const [slice, reducer] of message.reducers.entries()) {
+      const bytes = cut(this.#offered.bytes, this.#slices[slice])
+      if (reducer === this.#me) this.#came.set(`${slice} ${this.#me}`, bytes)
+      else if (bytes.length > 0) this.#run(this.#send(slice, reducer, bytes))
+    }
+    this.#run(this.#look())
+  }
+
+  /** [X3] */
+  reduce({ set }: ReduceMessage): void {
+    this.#run(this.#reduce(set))
+  }
+
+  /** [X3] [X6] */
+  own(slice: number | null): void {
+    const { bytes } = this.#offered
+    if (slice === null) this.#run(this.#ports.upload(0, 'whole', bytes))
+    else this.#run(this.#ports.upload(slice, 'own', cut(bytes, this.#slices[slice])))
+  }
+
+  end(receipt: Receipt | null): void {
+    this.#settle(receipt)
+  }
+
+  /** [X5] */
+  quit(why: string): void {
+    this.#ports.quit(why)
+    this.#settle(null)
+  }
+
+  get #me(): number {
+    return this.#group.message.index
+  }
+
+  /** A fault of one's own is no reason to hold others up. */
+  #run(work: Promise<void>): void {
+    work.catch((error: unknown) => this.quit(String(error).slice(0, 200)))
+  }
+
+  async #send(slice: number, to: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const header: PeerHeader = {
+      kind: 'slice',
+      exchange: this.#message?.exchange ?? '',
+      slice,
+      bytes: bytes.length,
+    }
+    const began = performance.now()
+    // Who does not want it, or is gone, is the coordinator's to judge.
+    await this.#group
+      .link(to)
+      ?.send(header, sourceOf(bytes))
+      .then(() => this.#ports.measured((1_000 * bytes.length) / Math.max(1, performance.now() - began)))
+      .catch(() => undefined)
+  }
+
+  /** [X2] Tells of whom it holds all that it reduces. */
+  async #look(): Promise<void> {
+    const message = this.#message
+    if (message === null) return
+    const mine = this.#mine(message)
+    for (const { index, slices } of message.members) {
+      if (index === this.#me) continue
+      for (const slice of mine) {
+        const name = `${slice} ${index}`
+        const bytes = this.#came.get(name)
+        // Other bytes than committed to are as good as none.
+        if (bytes === undefined || this.#sound.has(name)) continue
+        if ((await sha256(bytes)) === slices[slice]) this.#sound.add(name)
+        else this.#came.delete(name)
+      }
+    }
+    const held = message.members
+      .map(({ index }) => index)
+      .filter((index) => index === this.#me || mine.every((slice) => this.#sound.has(`${slice} ${index}`)))
+    const told = held.join(' ')
+    if (told === this.#told || mine.length === 0) return
+    this.#told = told
+    this.#ports.held(held)
+  }
+
+  #mine({ reducers }: ExchangeMessage): number[] {
+    return reducers.flatMap((reducer, slice) =>
+      reducer === this.#me && this.#slices[slice]?.bytes ? [slice] : [],
+    )
+  }
+
+  async #reduce(set: ReduceMessage['set']): Promise<void> {
+    const message = this.#message
+    if (message === null) return
+    const { codec } = message
+    for (const slice of this.#mine(message)) {
+      const members = set.flatMap(({ index, weight }) => {
+        const bytes = this.#came.get(`${slice} ${index}`)
+        return bytes === undefined ? [] : [{ bytes, weight }]
+      })
+      if (members.length < set.length) continue // its members bring their own
+      const mean = await this.#ports.mean(codec, this.#slices[slice]?.count ?? 0, members)
+      await this.#ports.upload(slice, 'mean', mean)
+    }
+  }
+}
+
+const cut = (bytes: Uint8Array<ArrayBuffer>, slice: Slice | undefined): Uint8Array<ArrayBuffer> =>
+  slice === undefined ? new Uint8Array(0) : bytes.subarray(slice.offset, slice.offset + slice.bytes)

@@ -1,0 +1,346 @@
+/**
+ * This tab among others: in a group while the volunteer agrees to it, exchanging contributions and passing blobs on, with
+ * the direct way wherever that does not work. What the page shows of it is MeshState.
+ */
+import { type Remote, transfer, wrap } from 'comlink'
+import type { CodecName } from '../../shared/codec/codec.ts'
+import type { Weighed } from '../../shared/mesh/slices.ts'
+import { ROUTES } from '../../shared/protocol/admin.ts'
+import {
+  type ExchangeMessage,
+  type GroupMessage,
+  MESH_LIMITS,
+  type OfferAnswer,
+  peerHeaderSchema,
+  type ReduceMessage,
+} from '../../shared/protocol/mesh.ts'
+import type { Receipt } from '../../shared/protocol/run.ts'
+import { traffic } from '../storage/blobs.ts'
+import { byXmlHttpRequest } from '../swarm/transport.ts'
+import { sendBody } from '../swarm/upload.ts'
+import { type Offered, TabExchange } from './exchange.ts'
+import { MeshGroup } from './group.ts'
+import type { Channel, LinkPorts } from './link.ts'
+import type { Meaner } from './mean.worker.ts'
+import { SharedBlobs } from './sharedBlobs.ts'
+
+export interface MeshState {
+  /** The volunteer agreed that others see this tab's IP address. */
+  readonly agreed: boolean
+  /** Members, this tab too, and those with whom there is a channel. */
+  readonly group: { readonly size: number; readonly linked: number } | null
+  /** Contributions of this visit that went through a group. */
+  readonly exchanged: number
+  /** Bytes to and from other tabs in this visit. */
+  readonly sent: number
+  readonly received: number
+}
+
+/** What this tab tells the coordinator. */
+export interface MeshPorts {
+  mesh(on: boolean): Promise<void>
+  signal(group: string, to: number, signal: string): void
+  linked(group: string, others: readonly number[], bytesPerSecond: number | null): void
+  offer(offer: {
+    group: string
+    lease: string
+    steps: number
+    loss: number
+    sha256: string
+    slices: string[]
+  }): Promise<OfferAnswer>
+  held(exchange: string, from: readonly number[]): void
+  quit(exchange: string, why: string): void
+  token(): string
+  changed(state: MeshState): void
+  log(text: string): void
+  readonly through?: (channel: Channel) => Channel
+}
+
+export interface MeshContribution extends Offered {
+  readonly steps: number
+  readonly loss: number
+  /** When its round ends; null when nobody knows. Unix milliseconds. */
+  readonly deadlineAt: number | null
+}
+
+const AGREED = 'potluck/mesh'
+/** An exchange whose end is not told in so long, without a deadline, is given up. */
+const LONGEST_MS = 600_000
+
+export class Mesh {
+  readonly #ports: MeshPorts
+  #agreed = readAgreed()
+  #group: MeshGroup | null = null
+  #blobs: SharedBlobs | null = null
+  #exchange: TabExchange | null = null
+  /** Id of the exchange, once it is known. */
+  #exchangeId: string | null = null
+  /** Messages that came before the answer to the offer. */
+  #early: { exchange: string; apply: (exchange: TabExchange) => void }[] = []
+  #exchanged = 0
+  #before = { sent: 0, received: 0 }
+  #rate: number | null = null
+  #worker: { worker: Worker; remote: Remote<Meaner> } | null = null
+  #largestBlob = 0
+
+  constructor(ports: MeshPorts) {
+    this.#ports = ports
+  }
+
+  get state(): MeshState {
+    const { sent, received } = this.#group?.traffic ?? { sent: 0, received: 0 }
+    const group = this.#group && { size: this.#group.message.size, linked: this.#group.linked.length + 1 }
+    return {
+      agreed: this.#agreed,
+      group,
+      exchanged: this.#exchanged,
+      sent: this.#before.sent + sent,
+      received: this.#before.received + received,
+    }
+  }
+
+  /** The volunteer decides; remembered. */
+  agree(on: boolean): void {
+    this.#agreed = on
+    writeAgreed(on)
+    if (!on) this.#leave('The volunteer wants to meet nobody.')
+    this.announce()
+    this.#changed()
+  }
+
+  /** Bytes a second of the slowest slice that went to another tab; null before the first. */
+  get slowest(): number | null {
+    return this.#rate
+  }
+
+  /** Tells the coordinator, after each connection. */
+  announce(): void {
+    void this.#ports.mesh(this.#agreed).catch(() => undefined) // the next connection tells again
+  }
+
+  /** Bytes of the largest blob that may be passed on: a model's. */
+  expectBlobsOf(bytes: number): void {
+    this.#largestBlob = bytes
+  }
+
+  /** The connection is lost, or this tab stops. */
+  leave(why: string): void {
+    this.#leave(why)
+    this.#changed()
+  }
+
+  // From the coordinator.
+
+  group(message: GroupMessage): void {
+    this.#leave('Another group.')
+    if (!this.#agreed) return
+    const { group: id } = message
+    const group = new MeshGroup(message, {
+      signal: (to, signal) => this.#ports.signal(id, to, signal),
+      linked: (others) => {
+        this.#ports.linked(id, others, this.#rate)
+        this.#changed()
+      },
+      accept: (from, header) => this.#accept(from, header),
+      through: this.#ports.through,
+    })
+    this.#group = group
+    this.#blobs = new SharedBlobs(group, this.#largestBlob)
+    this.#changed()
+  }
+
+  groupOver(id: string, why: string): void {
+    if (this.#group?.message.group !== id) return
+    this.#leave(why)
+    this.#changed()
+  }
+
+  relayed(id: string, from: number, signal: string): void {
+    if (this.#group?.message.group === id) this.#group.relayed(from, signal)
+  }
+
+  exchange(message: ExchangeMessage): void {
+    this.#forExchange(message.exchange, (exchange) => exchange.begin(message))
+  }
+
+  reduce(message: ReduceMessage): void {
+    this.#forExchange(message.exchange, (exchange) => exchange.reduce(message))
+  }
+
+  own(exchange: string, slice: number | null): void {
+    this.#forExchange(exchange, (one) => one.own(slice))
+  }
+
+  settled(exchange: string, receipt: Receipt | null): void {
+    this.#forExchange(exchange, (one) => one.end(receipt))
+  }
+
+  // For the tab.
+
+  /** Brings a contribution through the group; null: it has to go directly. @throws the signal's reason when aborted */
+  async deliver(contribution: MeshContribution, signal: AbortSignal): Promise<Receipt | null> {
+    const group = this.#group
+    if (!group?.whole || this.#exchange !== null) return null
+    const exchange = new TabExchange(group, contribution, {
+      held: (from) => this.#exchangeId !== null && this.#ports.held(this.#exchangeId, from),
+      quit: (why) => this.#exchangeId !== null && this.#ports.quit(this.#exchangeId, why),
+      mean: (codec, count, members) => this.#mean(codec, count, members),
+      upload: (slice, kind, bytes) => this.#upload(slice, kind, bytes, signal),
+      measured: (rate) => {
+        this.#rate = Math.min(this.#rate ?? rate, rate)
+      },
+    })
+    this.#exchange = exchange
+    try {
+      const { lease, steps, loss, deadlineAt } = contribution
+      const commitments = await exchange.commitments()
+      const answer = await this.#ports.offer({
+        group: group.message.group,
+        lease,
+        steps,
+        loss,
+        ...commitments,
+      })
+      if ('direct' in answer) return null
+      this.#exchangeId = answer.exchange
+      for (const { exchange: id, apply } of this.#early.splice(0)) if (id === answer.exchange) apply(exchange)
+      const left = deadlineAt === null ? LONGEST_MS : deadlineAt - Date.now()
+      const receipt = await within(exchange.settled, 0.8 * left, signal)
+      if (receipt?.result !== 'accepted') return null
+      this.#exchanged += 1
+      return receipt
+    } catch (error) {
+      signal.throwIfAborted()
+      this.#ports.log(`An exchange failed, sending directly: ${String(error)}`)
+      if (this.#exchangeId !== null) this.#ports.quit(this.#exchangeId, 'A fault.')
+      return null
+    } finally {
+      this.#exchange = null
+      this.#exchangeId = null
+      this.#early = []
+      this.#changed()
+    }
+  }
+
+  /** A blob through the group; null: it is to be fetched alone. */
+  async fetch(hash: string, bytes: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | null> {
+    if (!this.#group?.whole || bytes < MESH_LIMITS.sharedBlobBytes || bytes > this.#largestBlob) return null
+    const blob = (await this.#blobs?.fetch(hash, bytes, signal)) ?? null
+    this.#changed()
+    return blob
+  }
+
+  #forExchange(id: string, apply: (exchange: TabExchange) => void): void {
+    if (this.#exchange === null) return
+    if (this.#exchangeId === null) {
+      if (this.#early.length < 8) this.#early.push({ exchange: id, apply })
+    } else if (this.#exchangeId === id) apply(this.#exchange)
+  }
+
+  /** What another tab wants to send. */
+  #accept(from: number, sent: unknown): ReturnType<LinkPorts['accept']> {
+    const header = peerHeaderSchema.safeParse(sent)
+    if (!header.success) return null
+    const { data } = header
+    if (data.kind === 'blob') return this.#blobs?.accept(from, data) ?? null
+    const known = this.#exchangeId === null || this.#exchangeId === data.exchange
+    return known ? (this.#exchange?.accept(from, data) ?? null) : null
+  }
+
+  async #mean(
+    codec: CodecName,
+    count: number,
+    members: readonly Weighed[],
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    this.#worker ??= openMeaner()
+    // What is only a part of a buffer would be copied with all of it.
+    const own = members.map(({ bytes, weight }) => ({
+      bytes: bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice(),
+      weight,
+    }))
+    return this.#worker.remote.mean(
+      codec,
+      count,
+      transfer(
+        own,
+        own.map(({ bytes }) => bytes.buffer as ArrayBuffer),
+      ),
+    )
+  }
+
+  async #upload(
+    slice: number,
+    kind: 'mean' | 'own' | 'whole',
+    bytes: Uint8Array<ArrayBuffer>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const url = ROUTES.exchange(this.#exchangeId ?? '', slice)
+    const onNetwork = (more: number) => {
+      traffic.up += more
+    }
+    await sendBody({
+      body: { url, bytes, told: { kind }, onNetwork },
+      ...{ token: this.#ports.token(), signal, onSent: () => undefined, transport: byXmlHttpRequest },
+      answered: ({ status, body }) => (status === 200 ? { body } : 'unanswered'),
+    })
+  }
+
+  #leave(why: string): void {
+    const group = this.#group
+    if (group === null) return
+    const { sent, received } = group.traffic
+    this.#before = { sent: this.#before.sent + sent, received: this.#before.received + received }
+    this.#group = null
+    this.#blobs = null
+    group.close(why)
+    this.#exchange?.end(null)
+  }
+
+  #changed(): void {
+    this.#ports.changed(this.state)
+  }
+}
+
+function openMeaner() {
+  const worker = new Worker(new URL('./mean.worker.ts', import.meta.url), { type: 'module', name: 'mean' })
+  return { worker, remote: wrap<Meaner>(worker) }
+}
+
+/** Null after so many milliseconds. @throws the signal's reason when aborted */
+function within<T>(work: Promise<T>, ms: number, signal: AbortSignal): Promise<T | null> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => done(null), ms)
+    const abort = () => {
+      clearTimeout(timer)
+      reject(signal.reason)
+    }
+    const done = (result: T | null) => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', abort)
+      resolve(result)
+    }
+    signal.addEventListener('abort', abort, { once: true })
+    work.then(done, (error: unknown) => {
+      clearTimeout(timer)
+      reject(error)
+    })
+  })
+}
+
+function readAgreed(): boolean {
+  try {
+    return localStorage.getItem(AGREED) === 'yes'
+  } catch {
+    return false
+  }
+}
+
+function writeAgreed(on: boolean): void {
+  try {
+    if (on) localStorage.setItem(AGREED, 'yes')
+    else localStorage.removeItem(AGREED)
+  } catch {
+    // Then it holds for this visit.
+  }
+}
