@@ -9,6 +9,7 @@ import { CODECS } from '../../shared/codec/codec.ts'
 import { PRESETS } from '../../shared/model/config.ts'
 import { flopsPerToken } from '../../shared/model/flops.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
+import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
 import { Agenda } from './agenda.ts'
 import type { Costs, Swarm } from './result.ts'
 import { DEADLINE, DEVICES, MERGE_RATE } from './settings.ts'
@@ -124,28 +125,18 @@ function machineOf(swarm: Swarm): Machine {
   return freshMachine({
     run: 'run-00001',
     config: {
-      name: 'swarm',
-      preset: swarm.preset,
+      ...defaultRunConfig(swarm.preset),
       innerSteps: swarm.innerSteps,
       batchSize: swarm.batchSize,
       replicas: swarm.replicas,
       quorum: Math.max(1, Math.floor(swarm.replicas / 2)),
       deadlineSeconds: Math.ceil(DEADLINE * swarm.innerSteps * stepSeconds),
-      rounds: 1_000_000,
-      innerLearningRate: 1e-3,
-      outerLearningRate: 'auto',
-      outerMomentum: 0.9,
-      seed: swarm.seed,
+      rounds: 1_000_000, // it never ends by itself
       fragments: 1,
       codec: swarm.codec,
       groupSize: 1,
-      auditRate: 0,
-      downlink: 'int8',
-      errorFeedback: 1,
-      checkpoints: { last: 1, every: 0, best: 0 },
       overlap: swarm.overlap,
       strict: false,
-      evaluation: 'auto',
     },
     sequenceLength: model.sequenceLength,
     sequencesPerEpoch: 10_000_000,
