@@ -1,8 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { SILENT } from '../common/report.ts'
 import { pointSchema } from '../scaling/points.ts'
 import { away, tryOut } from '../training/testing.ts'
 import { compareMethods } from './experiment.ts'
@@ -29,20 +25,9 @@ describe('lab -- compare', () => {
     expect(new Set(specs.map(({ tokens }) => tokens)).size).toBe(1)
   })
 
-  it('really trains, in processes, once; what it finds can be fitted', { timeout: 120_000 }, async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'potluck-compare-test-'))
-    try {
-      const flags = ['--tiny', '--sizes', '1', '--jobs', '2', '--out', folder]
-      const report = await compareMethods(flags, { voice: SILENT })
-      const points = pointSchema.array().parse((report.data as { points: unknown }).points)
-      expect(points).toHaveLength(5)
-      // Knowing nothing of 300 tokens is 5.7 nats.
-      for (const { loss } of points) expect(loss).toBeLessThan(Math.log(300))
-      const runs = await readFile(join(folder, 'training.runs.jsonl'), 'utf8')
-      expect(await compareMethods(flags, { voice: SILENT })).toEqual(report)
-      expect(await readFile(join(folder, 'training.runs.jsonl'), 'utf8')).toBe(runs)
-    } finally {
-      await rm(folder, { recursive: true, force: true })
-    }
+  it('leaves points that lab -- scaling can fit', async () => {
+    const { report } = await tryOut(compareMethods, ['--quick'], ({ tokens }) => tokens ** -0.1)
+    const points = pointSchema.array().parse((report.data as { points: unknown }).points)
+    expect(points.map(({ n }) => n)).toEqual([...Array(5).fill(5_928), ...Array(5).fill(12_368)])
   })
 })
