@@ -41,13 +41,22 @@ export class CoordinatorProcess {
   #port = 0
   setupUrl = ''
 
+  get port(): number {
+    return this.#port
+  }
+
   get url(): string {
     return `http://localhost:${this.#port}`
   }
 
   /** Resolves once it says where it is. */
-  async start(): Promise<void> {
-    const environment = { POTLUCK_DATA: this.folder, POTLUCK_PORT: String(this.#port), POTLUCK_LOG: 'error' }
+  async start(more: Readonly<Record<string, string>> = {}): Promise<void> {
+    const environment = {
+      ...more,
+      POTLUCK_DATA: this.folder,
+      POTLUCK_PORT: String(this.#port),
+      POTLUCK_LOG: 'error',
+    }
     const child = spawn(process.execPath, ['--import', 'tsx', 'coordinator/main.ts'], {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'inherit'],
