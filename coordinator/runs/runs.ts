@@ -251,7 +251,9 @@ export class Runs {
       return { wait: status === 'failed' ? 'failed' : status === 'preparing' ? 'preparing' : 'no-run' }
     }
     const now = this.#parts.clock.now()
-    const speeds = { ...this.roster.speeds(), [volunteer]: tokensPerSecond }
+    // Who holds no lease trains nothing that could change a speed.
+    const training = Object.values(this.#driver.machine.leases).map((lease) => lease.volunteer)
+    const speeds = { ...this.roster.speeds(training), [volunteer]: tokensPerSecond }
     const asked = { volunteer, id: newId(), after, speeds, now }
     const effects = await this.#driver.dispatch({ type: 'request', ...asked })
     for (const effect of effects) {
