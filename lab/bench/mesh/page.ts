@@ -123,7 +123,12 @@ const tab: BenchTab = {
     const { id, steps } = { ...work }
     const receipt =
       together ??
-      (await sendContribution({ lease: id, bytes, steps, loss: 5 }, connection.token, signal, () => undefined))
+      (await sendContribution(
+        { lease: id, bytes, steps, loss: 5 },
+        connection.token,
+        signal,
+        () => undefined,
+      ))
     if (receipt.result === 'rejected') throw new Error(receipt.message)
     const sent = Date.now()
     const view = await until(() => run !== null && run.round > work.round && run)
