@@ -428,6 +428,9 @@ describe('reducing', () => {
     expect(table.exchange.expects('v0', 'own', 0)).toBeNull()
     expect(table.exchange.expects('v0', 'whole', 0)).toBeNull()
     expect(table.exchange.expects('v0', 'mean', 0)).toEqual({ bytes: 4 * GRAIN, hash: null })
+    table.mean(0, all(3))
+    expect(table.mean(0, all(3))).toBe(true) // the answer was lost
+    expect(table.bring(0, 'mean', 0, 'another')).toBe(false)
   })
 
   test('takes of the members’ own only what they committed to (X2 X3)', async () => {

@@ -168,7 +168,10 @@ export class Exchange {
     const { bytes } = this.#slices[slice] ?? { bytes: 0 }
     const offer = this.#offers.get(index)
     if (!offer || (this.#phase !== 'reducing' && this.#phase !== 'auditing')) return null
-    if (kind === 'mean') return this.#reducers[slice] === index ? { bytes, hash: null } : null
+    if (kind === 'mean') {
+      const hash = this.#came.get(nameOf('mean', slice, -1)) ?? null // another one is no use any more
+      return this.#reducers[slice] === index ? { bytes, hash } : null
+    }
     if (!this.#asked.has(nameOf(kind, slice, index))) return null
     if (kind === 'own') return { bytes, hash: offer.slices[slice] ?? null }
     const { codec, parameters } = this.#parts
