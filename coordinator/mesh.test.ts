@@ -9,6 +9,7 @@ import { bytesToFloats } from '../shared/codec/floats.ts'
 import { meanSlice, slicesOf } from '../shared/mesh/slices.ts'
 import { ROUTES } from '../shared/protocol/admin.ts'
 import { UPLOAD_LENGTH, UPLOAD_OFFSET } from '../shared/protocol/contribution.ts'
+import { LIMITS } from '../shared/protocol/limits.ts'
 import {
   type ExchangeMessage,
   exchangeSchema,
@@ -594,6 +595,16 @@ describe('a group of two', () => {
     expect(answers.slice(0, -1).every((answer) => answer === false)).toBe(true)
     expect(answers.at(-1)).toEqual(refusal('rate-limited'))
     expect(await tab?.ask('mesh', { on: false })).toEqual({ ok: true }) // that is another budget
+  })
+
+  test('may send so many slices and no more (M5)', async () => {
+    const [member] = tabs.slice(-1) as [Member]
+    const send = () => member.put(0, 'mean', Uint8Array.of(1), { exchange: 'no-exchange-at-all' })
+    let answer = await send()
+    for (let i = 1; i < 2 * LIMITS.uploadsPerMinute && answer.status === 404; i++) answer = await send()
+    expect(answer.body).toEqual(refusal('not-found'))
+    answer = await send()
+    expect([answer.status, answer.body]).toEqual([429, refusal('rate-limited')])
   })
 })
 

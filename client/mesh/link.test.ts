@@ -4,7 +4,11 @@ import { channelPair } from './fakes.ts'
 import { ackFrame, crc32, dataFrame, FRAME_BYTES, openFrame, readFrame } from './frames.ts'
 import { collector, Link, sourceOf } from './link.ts'
 
-const bytesOf = (length: number, seed = 1) => Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 7) & 255)
+function bytesOf(length: number, seed = 1): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = i * 31 + seed * 7 + (i >> 9)
+  return bytes
+}
 
 function receiver() {
   const got: { header: unknown; bytes: Uint8Array }[] = []
@@ -179,6 +183,48 @@ describe('a link', () => {
       expect(Buffer.compare(got[0]?.bytes ?? new Uint8Array(), bytes)).toBe(0)
     },
   )
+
+  test('T1 whatever is damaged and however often it is cut, messages arrive whole and once, both ways', async () => {
+    const faults = fc.array(fc.constantFrom('none', 'none', 'none', 'none', 'damage', 'damage', 'cut'), {
+      maxLength: 60,
+    })
+    const sizes = fc.array(fc.constantFrom(0, 1, 70_000, 200_000, 300_000), { minLength: 1, maxLength: 3 })
+    await fc.assert(
+      fc.asyncProperty(faults, sizes, sizes, async (happens, there, back) => {
+        const ends = [receiver(), receiver()] as const
+        let count = 0
+        const fault = (frame: Uint8Array<ArrayBuffer>) => {
+          const what = happens[count++]
+          if (what === 'cut') return 'cut'
+          if (what !== 'damage' || frame[0] !== 2) return frame
+          const at = 1 + ((count * 7_919) % (frame.length - 1))
+          frame[at] = (frame[at] ?? 0) ^ 1
+          return frame
+        }
+        const connect = () => {
+          const [a, b] = channelPair(fault)
+          // As a group does; the two ends need not hear of it at once.
+          a.onClose(() => setTimeout(connect))
+          ends[1].link.attach(b)
+          ends[0].link.attach(a)
+        }
+        connect()
+        const send = (from: 0 | 1, all: readonly number[]) =>
+          all.map((bytes, i) => ends[from].link.send({ bytes, i }, sourceOf(bytesOf(bytes, i))))
+        await Promise.all([...send(0, there), ...send(1, back)])
+        for (const [to, all] of [back, there].entries()) {
+          const { got } = ends[to as 0 | 1]
+          expect(got).toHaveLength(all.length)
+          for (const { header, bytes } of got) {
+            const { i } = header as { i: number }
+            expect(Buffer.compare(bytes, bytesOf(all[i] ?? 0, i))).toBe(0)
+          }
+        }
+        for (const { link } of ends) link.close('over')
+      }),
+      { numRuns: 30 },
+    )
+  })
 
   test('T5 fails what it has when it is closed', async () => {
     const [a] = channelPair()
