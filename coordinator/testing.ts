@@ -53,9 +53,13 @@ async function ensurePages(): Promise<void> {
   if (!built) await build({ logLevel: 'error', root: fileURLToPath(new URL('..', import.meta.url)) })
 }
 
-export async function startOn(folder: string): Promise<Coordinator> {
+export async function startOn(
+  folder: string,
+  environment: Record<string, string> = {},
+): Promise<Coordinator> {
   await ensurePages()
-  return startCoordinator(readConfig({ POTLUCK_DATA: folder, POTLUCK_PORT: '0', POTLUCK_LOG: 'silent' }))
+  const usual = { POTLUCK_DATA: folder, POTLUCK_PORT: '0', POTLUCK_LOG: 'silent' }
+  return startCoordinator(readConfig({ ...usual, ...environment }))
 }
 
 export interface Answer {

@@ -27,21 +27,27 @@ export interface ExchangePorts {
   measured(bytesPerSecond: number): void
 }
 
+/** An earlier exchange's may still be on its way, or came damaged; more is a flood. */
+const MOST_OF_A_SLICE = 3
+
 export class TabExchange {
-  readonly #group: MeshGroup
+  readonly #group: Pick<MeshGroup, 'message' | 'link'>
   readonly #offered: Offered
   readonly #ports: ExchangePorts
   readonly #slices: readonly Slice[]
-  /** `slice member`. */
+  /** By nameOf. What came first stays: who has told that it holds a slice must not get another for it. */
   readonly #came = new Map<string, Uint8Array<ArrayBuffer>>()
   readonly #sound = new Set<string>()
+  readonly #coming = new Set<string>()
+  /** By member: messages that were taken. */
+  readonly #taken = new Map<number, number>()
   #message: ExchangeMessage | null = null
   #told = ''
   #settle: (receipt: Receipt | null) => void = () => undefined
   /** Resolves when the coordinator has said how it ended, or this tab has given up: null, then send directly. */
   readonly settled: Promise<Receipt | null>
 
-  constructor(group: MeshGroup, offered: Offered, ports: ExchangePorts) {
+  constructor(group: Pick<MeshGroup, 'message' | 'link'>, offered: Offered, ports: ExchangePorts) {
     this.#group = group
     this.#offered = offered
     this.#ports = ports
@@ -61,19 +67,26 @@ export class TabExchange {
   /** A slice from another tab, which may come before the coordinator's word. Null: not one of ours. */
   accept(
     from: number,
-    { slice, bytes }: Extract<PeerHeader, { kind: 'slice' }>,
+    { exchange, slice, bytes }: Extract<PeerHeader, { kind: 'slice' }>,
   ): ReturnType<LinkPorts['accept']> {
-    const name = `${slice} ${from}`
-    if (this.#slices[slice]?.bytes !== bytes || this.#came.has(name)) return null
-    if (this.#message && this.#message.reducers[slice] !== this.#me) return null
+    const name = nameOf(exchange, slice, from)
+    const known = this.#message
+    if (this.#slices[slice]?.bytes !== bytes || this.#came.has(name) || this.#coming.has(name)) return null
+    if (known && (known.exchange !== exchange || known.reducers[slice] !== this.#me)) return null
+    const taken = this.#taken.get(from) ?? 0
+    if (taken >= MOST_OF_A_SLICE * this.#slices.length) return null
+    this.#taken.set(from, taken + 1)
+    this.#coming.add(name)
     const { sink, whole } = collector(bytes)
-    whole.then(
-      (got) => {
-        this.#came.set(name, got)
-        this.#run(this.#look())
-      },
-      () => undefined, // the coordinator's time runs out, or another channel brings it
-    )
+    whole
+      .then(
+        (got) => {
+          this.#came.set(name, got)
+          this.#run(this.#look())
+        },
+        () => undefined, // the coordinator's time runs out
+      )
+      .finally(() => this.#coming.delete(name))
     return { bytes, sink }
   }
 
@@ -88,7 +101,7 @@ export class TabExchange {
     this.#message = message
     for (const [slice, reducer] of message.reducers.entries()) {
       const bytes = cut(this.#offered.bytes, this.#slices[slice])
-      if (reducer === this.#me) this.#came.set(`${slice} ${this.#me}`, bytes)
+      if (reducer === this.#me) this.#came.set(nameOf(message.exchange, slice, this.#me), bytes)
       else if (bytes.length > 0) this.#run(this.#send(slice, reducer, bytes))
     }
     this.#run(this.#look())
@@ -149,17 +162,19 @@ export class TabExchange {
     for (const { index, slices } of message.members) {
       if (index === this.#me) continue
       for (const slice of mine) {
-        const name = `${slice} ${index}`
+        const name = nameOf(message.exchange, slice, index)
         const bytes = this.#came.get(name)
         // Other bytes than committed to are as good as none.
         if (bytes === undefined || this.#sound.has(name)) continue
         if ((await sha256(bytes)) === slices[slice]) this.#sound.add(name)
-        else this.#came.delete(name)
+        else if (this.#came.get(name) === bytes) this.#came.delete(name)
       }
     }
+    const holds = (index: number) =>
+      mine.every((slice) => this.#sound.has(nameOf(message.exchange, slice, index)))
     const held = message.members
       .map(({ index }) => index)
-      .filter((index) => index === this.#me || mine.every((slice) => this.#sound.has(`${slice} ${index}`)))
+      .filter((index) => index === this.#me || holds(index))
     const told = held.join(' ')
     if (told === this.#told || mine.length === 0) return
     this.#told = told
@@ -178,7 +193,7 @@ export class TabExchange {
     const { codec } = message
     for (const slice of this.#mine(message)) {
       const members = set.flatMap(({ index, weight }) => {
-        const bytes = this.#came.get(`${slice} ${index}`)
+        const bytes = this.#came.get(nameOf(message.exchange, slice, index))
         return bytes === undefined ? [] : [{ bytes, weight }]
       })
       if (members.length < set.length) continue // its members bring their own
@@ -187,6 +202,8 @@ export class TabExchange {
     }
   }
 }
+
+const nameOf = (exchange: string, slice: number, member: number): string => `${exchange} ${slice} ${member}`
 
 const cut = (bytes: Uint8Array<ArrayBuffer>, slice: Slice | undefined): Uint8Array<ArrayBuffer> =>
   slice === undefined ? new Uint8Array(0) : bytes.subarray(slice.offset, slice.offset + slice.bytes)

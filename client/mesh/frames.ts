@@ -4,7 +4,7 @@
  *   byte 0      kind: 1 open, 2 data, 3 ack
  *   bytes 1-4   number of the message, counted by its sender
  *   open        bytes 5-    the header, JSON in UTF-8
- *   data        bytes 5-12  offset (f64, a whole number), 13-16 CRC-32 of the payload, 17- the payload
+ *   data        bytes 5-12  offset (f64, a whole number), 13-16 CRC-32 of bytes 0-12 and the payload, 17- the payload
  *   ack         byte 5      0 going on, 1 whole, 2 not wanted, 3 damaged; bytes 6-13 bytes taken so far (f64)
  */
 export const FRAME_BYTES = 64 * 1024
@@ -17,7 +17,7 @@ const STATES: readonly AckState[] = ['going-on', 'whole', 'unwanted', 'damaged']
 
 export type Frame =
   | { kind: 'open'; message: number; header: unknown }
-  /** Sound: the CRC is that of the payload. */
+  /** Sound: the CRC is right; otherwise nothing of it can be believed, the number and the offset neither. */
   | { kind: 'data'; message: number; offset: number; sound: boolean; payload: Uint8Array<ArrayBuffer> }
   | { kind: 'ack'; message: number; state: AckState; taken: number }
 
@@ -34,7 +34,7 @@ export function dataFrame(message: number, offset: number, payload: Uint8Array):
   const frame = frameOf(2, message, DATA_HEADER + payload.length)
   const view = new DataView(frame.buffer)
   view.setFloat64(5, offset, true)
-  view.setUint32(13, crc32(payload), true)
+  view.setUint32(13, crcOf(frame.subarray(0, 13), payload), true)
   frame.set(payload, DATA_HEADER)
   return frame
 }
@@ -64,9 +64,9 @@ export function readFrame(bytes: Uint8Array): Frame | null {
     case 2: {
       if (bytes.length < DATA_HEADER) return null
       const offset = view.getFloat64(5, true)
-      if (!isCount(offset)) return null
       const payload = bytes.slice(DATA_HEADER)
-      return { kind: 'data', message, offset, sound: crc32(payload) === view.getUint32(13, true), payload }
+      const sound = crcOf(bytes.subarray(0, 13), payload) === view.getUint32(13, true)
+      return { kind: 'data', message, offset, sound, payload }
     }
     case 3: {
       const state = STATES[bytes[5] ?? STATES.length]
@@ -112,10 +112,12 @@ for (let k = 1; k < 4; k++) {
   }
 }
 
-/** CRC-32 of IEEE 802.3. */
-export function crc32(bytes: Uint8Array): number {
+const crcOf = (head: Uint8Array, payload: Uint8Array): number => crc32(payload, crc32(head))
+
+/** CRC-32 of IEEE 802.3; `before` is that of the bytes before these. */
+export function crc32(bytes: Uint8Array, before = 0): number {
   const [t0, t1, t2, t3] = TABLES
-  let crc = 0xffffffff
+  let crc = before ^ 0xffffffff
   let i = 0
   for (; i + 4 <= bytes.length; i += 4) {
     crc ^=

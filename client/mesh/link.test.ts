@@ -1,36 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { channelPair } from './fakes.ts'
 import { ackFrame, crc32, dataFrame, FRAME_BYTES, openFrame, readFrame } from './frames.ts'
-import { type Channel, collector, Link, sourceOf } from './link.ts'
+import { collector, Link, sourceOf } from './link.ts'
 
-type Fault = (frame: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer> | 'cut' | 'lost'
-
-/** Two ends of a channel in memory; frames arrive later, one after another. */
-function pair(fault: Fault = (frame) => frame): [Channel, Channel] & { cut(): void } {
-  const frames: ((frame: Uint8Array) => void)[][] = [[], []]
-  const closes: (() => void)[] = []
-  let open = true
-  const cut = () => {
-    if (!open) return
-    open = false
-    for (const close of closes) close()
-  }
-  const end = (side: 0 | 1): Channel => ({
-    async write(frame) {
-      if (!open) throw new Error('closed')
-      const sent = fault(frame.slice())
-      await Promise.resolve()
-      if (sent === 'cut') return cut()
-      if (sent !== 'lost') for (const take of frames[1 - side] ?? []) take(sent)
-    },
-    onFrame: (listener) => frames[side]?.push(listener),
-    onClose: (listener) => closes.push(listener),
-    close: cut,
-  })
-  return Object.assign([end(0), end(1)] as [Channel, Channel], { cut })
+function bytesOf(length: number, seed = 1): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length)
+  for (let i = 0; i < length; i++) bytes[i] = i * 31 + seed * 7 + (i >> 9)
+  return bytes
 }
-
-const bytesOf = (length: number, seed = 1) => Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 7) & 255)
 
 function receiver() {
   const got: { header: unknown; bytes: Uint8Array }[] = []
@@ -80,7 +58,7 @@ describe('a frame', () => {
 
 describe('a link', () => {
   test('T1 brings messages of all sizes, T2 several at once', async () => {
-    const [a, b] = pair()
+    const [a, b] = channelPair()
     const { link, got } = receiver()
     link.attach(b)
     const sender = new Link(none)
@@ -96,7 +74,7 @@ describe('a link', () => {
   })
 
   test('T3 reads no further ahead than its window, and waits for a slow sink', async () => {
-    const [a, b] = pair()
+    const [a, b] = channelPair()
     let taken = 0
     let ahead = 0
     const link = new Link({
@@ -132,7 +110,7 @@ describe('a link', () => {
 
   test('T4 sends damaged frames again', async () => {
     let count = 0
-    const [a, b] = pair((frame) => {
+    const [a, b] = channelPair((frame) => {
       if (frame[0] === 2 && ++count % 5 === 0) frame[frame.length - 1] = (frame.at(-1) ?? 0) ^ 1
       return frame
     })
@@ -146,19 +124,58 @@ describe('a link', () => {
     expect(count).toBeGreaterThan(31)
   })
 
+  test('T4 hears of damage wherever in a frame it is, and T1 fails what it cannot mend', async () => {
+    let count = 0
+    const [a, b] = channelPair((frame) => {
+      if (frame[0] === 2 && ++count % 5 === 0) {
+        const at = 1 + ((count / 5) % 16) // number, offset, CRC
+        frame[at] = (frame[at] ?? 0) ^ 1
+      }
+      return frame
+    })
+    const { link, got } = receiver()
+    link.attach(b)
+    const sender = new Link(none)
+    sender.attach(a)
+    const sizes = [65_519, 3_000_000, 1_000_000]
+    await Promise.all(sizes.map((bytes, i) => sender.send({ bytes, i }, sourceOf(bytesOf(bytes, i)))))
+    for (const { header, bytes } of got) {
+      const { i } = header as { i: number }
+      expect(Buffer.compare(bytes, bytesOf(sizes[i] ?? 0, i))).toBe(0)
+    }
+    expect(got).toHaveLength(3)
+    expect(count).toBeGreaterThan(64)
+  })
+
+  test('T1 hears that a message whose opening was damaged does not arrive', async () => {
+    let opened = 0
+    const [a, b] = channelPair((frame) => {
+      if (frame[0] === 1 && ++opened === 1) frame[4] = 77 // another number
+      return frame
+    })
+    const { link } = receiver()
+    link.attach(b)
+    const sender = new Link(none)
+    sender.attach(a)
+    await expect(sender.send({ bytes: 100_000 }, sourceOf(bytesOf(100_000)))).rejects.toThrow(
+      'does not want it',
+    )
+    await sender.send({ bytes: 10 }, sourceOf(bytesOf(10)))
+  })
+
   test.each([1, 2, 7, 20, 33, 34])(
     'T5 goes on over a new channel when frame %i cuts the old one',
     async (at) => {
       const { link, got } = receiver()
       const sender = new Link(none)
       let count = 0
-      const first = pair((frame) => (++count === at ? 'cut' : frame))
+      const first = channelPair((frame) => (++count === at ? 'cut' : frame))
       link.attach(first[1])
       sender.attach(first[0])
       const bytes = bytesOf(1_500_000)
       const sent = sender.send({ bytes: bytes.length }, sourceOf(bytes))
       await new Promise((resolve) => setTimeout(resolve, 5))
-      const next = pair()
+      const next = channelPair()
       link.attach(next[1])
       sender.attach(next[0])
       await sent
@@ -167,8 +184,50 @@ describe('a link', () => {
     },
   )
 
+  test('T1 whatever is damaged and however often it is cut, messages arrive whole and once, both ways', async () => {
+    const faults = fc.array(fc.constantFrom('none', 'none', 'none', 'none', 'damage', 'damage', 'cut'), {
+      maxLength: 60,
+    })
+    const sizes = fc.array(fc.constantFrom(0, 1, 70_000, 200_000, 300_000), { minLength: 1, maxLength: 3 })
+    await fc.assert(
+      fc.asyncProperty(faults, sizes, sizes, async (happens, there, back) => {
+        const ends = [receiver(), receiver()] as const
+        let count = 0
+        const fault = (frame: Uint8Array<ArrayBuffer>) => {
+          const what = happens[count++]
+          if (what === 'cut') return 'cut'
+          if (what !== 'damage' || frame[0] !== 2) return frame
+          const at = 1 + ((count * 7_919) % (frame.length - 1))
+          frame[at] = (frame[at] ?? 0) ^ 1
+          return frame
+        }
+        const connect = () => {
+          const [a, b] = channelPair(fault)
+          // As a group does; the two ends need not hear of it at once.
+          a.onClose(() => setTimeout(connect))
+          ends[1].link.attach(b)
+          ends[0].link.attach(a)
+        }
+        connect()
+        const send = (from: 0 | 1, all: readonly number[]) =>
+          all.map((bytes, i) => ends[from].link.send({ bytes, i }, sourceOf(bytesOf(bytes, i))))
+        await Promise.all([...send(0, there), ...send(1, back)])
+        for (const [to, all] of [back, there].entries()) {
+          const { got } = ends[to as 0 | 1]
+          expect(got).toHaveLength(all.length)
+          for (const { header, bytes } of got) {
+            const { i } = header as { i: number }
+            expect(Buffer.compare(bytes, bytesOf(all[i] ?? 0, i))).toBe(0)
+          }
+        }
+        for (const { link } of ends) link.close('over')
+      }),
+      { numRuns: 30 },
+    )
+  })
+
   test('T5 fails what it has when it is closed', async () => {
-    const [a] = pair()
+    const [a] = channelPair()
     const sender = new Link(none)
     sender.attach(a)
     const sent = sender.send({}, sourceOf(bytesOf(10)))
@@ -178,7 +237,7 @@ describe('a link', () => {
   })
 
   test('T6 what is not wanted is not sent, and what is no frame ends the channel', async () => {
-    const [a, b] = pair()
+    const [a, b] = channelPair()
     const link = new Link(none)
     link.attach(b)
     const sender = new Link(none)

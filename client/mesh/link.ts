@@ -222,16 +222,19 @@ export class Link {
   }
 
   #data(number: number, offset: number, sound: boolean, payload: Uint8Array<ArrayBuffer>): void {
-    const message = this.#receiving.get(number)
-    if (!message) return
     this.received += payload.length
+    if (!sound) {
+      this.#damaged()
+      return
+    }
+    const message = this.#receiving.get(number)
+    if (!message) {
+      if (!this.#whole.has(number)) this.#tell(number, 'unwanted', 0) // its opening was damaged, or it has failed
+      return
+    }
     message.work = message.work.then(async () => {
       if (message.over) return
-      const fits = sound && offset === message.taken && offset + payload.length <= message.bytes
-      if (!fits) {
-        if (offset >= message.taken && !sound) this.#tell(number, 'damaged', message.taken) // T4
-        return
-      }
+      if (offset !== message.taken || offset + payload.length > message.bytes) return // after damage, or twice
       const { length } = payload // the sink may give the bytes away
       await message.sink.write(payload)
       message.taken += length
@@ -248,6 +251,16 @@ export class Link {
       message.sink.fail(String(error))
       this.#tell(number, 'unwanted', message.taken)
     })
+  }
+
+  /** [T4] Of some message: each that is coming goes on from where it is. */
+  #damaged(): void {
+    for (const [number, message] of this.#receiving) {
+      const tell = () => {
+        if (!message.over) this.#tell(number, 'damaged', message.taken)
+      }
+      message.work = message.work.then(tell, tell)
+    }
   }
 
   #end(number: number, message: Incoming): void {

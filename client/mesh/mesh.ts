@@ -146,7 +146,7 @@ export class Mesh {
       through: this.#ports.through,
     })
     this.#group = group
-    this.#blobs = new SharedBlobs(group, this.#largestBlob)
+    this.#blobs = new SharedBlobs(group, () => this.#largestBlob)
     this.#changed()
   }
 
@@ -182,11 +182,14 @@ export class Mesh {
   async deliver(contribution: MeshContribution, signal: AbortSignal): Promise<Receipt | null> {
     const group = this.#group
     if (!group?.whole || this.#exchange !== null) return null
+    // Its own, so that what is late is never brought to the next one.
+    let id: string | null = null
+    const quit = (why: string) => id !== null && this.#ports.quit(id, why)
     const exchange = new TabExchange(group, contribution, {
-      held: (from) => this.#exchangeId !== null && this.#ports.held(this.#exchangeId, from),
-      quit: (why) => this.#exchangeId !== null && this.#ports.quit(this.#exchangeId, why),
+      held: (from) => id !== null && this.#ports.held(id, from),
+      quit,
       mean: (codec, count, members) => this.#mean(codec, count, members),
-      upload: (slice, kind, bytes) => this.#upload(slice, kind, bytes, signal),
+      upload: (slice, kind, bytes) => this.#upload(ROUTES.exchange(id ?? '', slice), kind, bytes, signal),
       measured: (rate) => {
         this.#rate = Math.min(this.#rate ?? rate, rate)
       },
@@ -203,17 +206,21 @@ export class Mesh {
         ...commitments,
       })
       if ('direct' in answer) return null
-      this.#exchangeId = answer.exchange
-      for (const { exchange: id, apply } of this.#early.splice(0)) if (id === answer.exchange) apply(exchange)
+      id = answer.exchange
+      this.#exchangeId = id
+      for (const { exchange: of, apply } of this.#early.splice(0)) if (of === id) apply(exchange)
       const left = deadlineAt === null ? LONGEST_MS : deadlineAt - Date.now()
       const receipt = await within(exchange.settled, 0.8 * left, signal)
-      if (receipt?.result !== 'accepted') return null
+      if (receipt?.result !== 'accepted') {
+        quit('It goes directly.') // should the coordinator still count on it
+        return null
+      }
       this.#exchanged += 1
       return receipt
     } catch (error) {
       signal.throwIfAborted()
       this.#ports.log(`An exchange failed, sending directly: ${String(error)}`)
-      if (this.#exchangeId !== null) this.#ports.quit(this.#exchangeId, 'A fault.')
+      quit('A fault.')
       return null
     } finally {
       this.#exchange = null
@@ -270,12 +277,11 @@ export class Mesh {
   }
 
   async #upload(
-    slice: number,
+    url: string,
     kind: 'mean' | 'own' | 'whole',
     bytes: Uint8Array<ArrayBuffer>,
     signal: AbortSignal,
   ): Promise<void> {
-    const url = ROUTES.exchange(this.#exchangeId ?? '', slice)
     const onNetwork = (more: number) => {
       traffic.up += more
     }

@@ -11,6 +11,7 @@ import { sha256 } from '../storage/sha256.ts'
 import type { MeshGroup } from './group.ts'
 import { collector, type LinkPorts, sourceOf } from './link.ts'
 
+type Others = Pick<MeshGroup, 'message' | 'link' | 'linked' | 'whole'>
 type Piece = Uint8Array<ArrayBuffer>
 
 /** Of one blob: by member, what it sent. */
@@ -22,15 +23,19 @@ interface Arrivals {
 
 /** Blobs of which pieces are kept; of older ones nobody asks any more. */
 const MOST_BLOBS = 6
+/** Pieces that one member may be sending at a time. */
+const MOST_COMING = 4
 const LEAST_WAIT_MS = 3_000
 
 export class SharedBlobs {
-  readonly #group: MeshGroup
-  readonly #largest: number
+  readonly #group: Others
+  readonly #largest: () => number
   readonly #arrivals = new Map<string, Arrivals>()
+  /** By member. */
+  readonly #coming = new Map<number, number>()
 
-  /** `largest`: bytes of the largest blob that others may send pieces of. */
-  constructor(group: MeshGroup, largest: number) {
+  /** `largest`: bytes of the largest blob that others may send pieces of, as far as is known. */
+  constructor(group: Others, largest: () => number) {
     this.#group = group
     this.#largest = largest
   }
@@ -39,13 +44,26 @@ export class SharedBlobs {
   accept(from: number, header: Extract<PeerHeader, { kind: 'blob' }>): ReturnType<LinkPorts['accept']> {
     const { hash, first, total, bytes } = header
     const piece = pieceOf(total, this.#group.message.size, from)
-    if (total > this.#largest || first !== piece.first || bytes !== piece.end - piece.first) return null
+    if (total > this.#largest() || first !== piece.first || bytes !== piece.end - piece.first) return null
+    if (this.#count(from, 0) >= MOST_COMING) return null
     const arrivals = this.#of(hash, total)
     if (arrivals.total !== total || arrivals.pieces.has(from)) return null
     const { sink, whole } = collector(bytes)
     arrivals.pieces.set(from, whole)
-    whole.catch(() => arrivals.pieces.delete(from)).finally(() => arrivals.wake())
+    this.#count(from, 1)
+    whole
+      .catch(() => arrivals.pieces.delete(from))
+      .finally(() => {
+        this.#count(from, -1)
+        arrivals.wake()
+      })
     return { bytes, sink }
+  }
+
+  #count(member: number, more: number): number {
+    const count = (this.#coming.get(member) ?? 0) + more
+    this.#coming.set(member, count)
+    return count
   }
 
   /** The blob, verified; null when it is better fetched alone. @throws the signal's reason when aborted */

@@ -122,7 +122,7 @@ export class Exchange {
     const index = this.#parts.members.indexOf(volunteer)
     if (this.#phase !== 'scattering' || !this.#reducers.includes(index)) return
     this.#held.set(index, new Set([...from.filter((one) => this.#offers.has(one)), index]))
-    const all = [...this.#offers.keys()].filter((one) => !this.#gone.has(one))
+    const all = this.#present()
     const awaited = this.#liveReducers().filter((one) => !all.every((m) => this.#held.get(one)?.has(m)))
     if (awaited.length === 0) this.#reduce()
   }
@@ -143,11 +143,11 @@ export class Exchange {
         if (this.#awaited().length === 0 && this.#offers.size > 0) this.#scatter()
         return
       case 'scattering': {
-        if (this.#offers.size - this.#gone.size < 2) {
+        const all = this.#present()
+        if (all.length < 2) {
           this.fail('Too few are left.')
           return
         }
-        const all = [...this.#offers.keys()].filter((one) => !this.#gone.has(one))
         if (this.#liveReducers().every((one) => all.every((m) => this.#held.get(one)?.has(m)))) this.#reduce()
         return
       }
@@ -168,7 +168,10 @@ export class Exchange {
     const { bytes } = this.#slices[slice] ?? { bytes: 0 }
     const offer = this.#offers.get(index)
     if (!offer || (this.#phase !== 'reducing' && this.#phase !== 'auditing')) return null
-    if (kind === 'mean') return this.#reducers[slice] === index ? { bytes, hash: null } : null
+    if (kind === 'mean') {
+      const hash = this.#came.get(nameOf('mean', slice, -1)) ?? null // another one is no use any more
+      return this.#reducers[slice] === index ? { bytes, hash } : null
+    }
     if (!this.#asked.has(nameOf(kind, slice, index))) return null
     if (kind === 'own') return { bytes, hash: offer.slices[slice] ?? null }
     const { codec, parameters } = this.#parts
@@ -195,8 +198,15 @@ export class Exchange {
     return this.#parts.expected.filter((index) => !this.#offers.has(index) && !this.#gone.has(index))
   }
 
+  /** Who has offered and not gone since. */
+  #present(): number[] {
+    return [...this.#offers.keys()].filter((index) => !this.#gone.has(index))
+  }
+
+  /** Those who have something to reduce. */
   #liveReducers(): number[] {
-    return [...new Set(this.#reducers)].filter((index) => !this.#gone.has(index))
+    const busy = this.#reducers.filter((_, slice) => this.#slices[slice]?.bytes)
+    return [...new Set(busy)].filter((index) => !this.#gone.has(index))
   }
 
   #nextPhase(phase: Phase, bytes: number, late: () => void): void {
@@ -237,7 +247,10 @@ export class Exchange {
     this.#nextPhase('reducing', 2 * largest, () => this.#lateReducers())
     const set = this.#set.map((index) => ({ index, weight: this.#offers.get(index)?.weight ?? 0 }))
     const message: ReduceMessage = { exchange: this.id, set }
-    for (const index of this.#liveReducers()) this.#tell(index, 'reduce', message)
+    for (const index of this.#liveReducers()) {
+      if (this.#set.includes(index)) this.#tell(index, 'reduce', message)
+      else this.#late.add(index) // it sends directly, and owes nothing
+    }
     for (const index of this.#offers.keys()) {
       if (!this.#set.includes(index)) this.#settled(index, null, 'Its slices did not come through.')
     }
@@ -248,7 +261,7 @@ export class Exchange {
   #bestSet(): number[] {
     const reducers = this.#liveReducers().filter((index) => this.#held.has(index))
     reducers.sort((a, b) => (this.#held.get(b)?.size ?? 0) - (this.#held.get(a)?.size ?? 0))
-    const offered = [...this.#offers.keys()].filter((index) => !this.#gone.has(index)).sort((a, b) => a - b)
+    const offered = this.#present().sort((a, b) => a - b)
     for (; reducers.length > 0; reducers.pop()) {
       const set = offered.filter((m) => reducers.every((one) => this.#held.get(one)?.has(m)))
       if (set.length < 2) continue
@@ -267,10 +280,8 @@ export class Exchange {
       if (!this.#came.has(nameOf('mean', slice, -1))) this.#late.add(reducer)
     }
     this.#askForOwn()
-    if (this.#asked.size === before) {
-      this.fail('A slice did not come.')
-      return
-    }
+    if (this.#asked.size === before) this.fail('A slice did not come.')
+    if (this.#phase !== 'reducing') return
     const largest = Math.max(...this.#slices.map(({ bytes }) => bytes))
     this.#nextPhase('reducing', 2 * largest, () => this.fail('A slice did not come.'))
   }
@@ -352,7 +363,8 @@ export class Exchange {
   }
 
   #auditLate(): void {
-    const { slice, whole } = this.#audit ?? { slice: 0, whole: -1 }
+    if (this.#audit === null) return // all has come, and is being compared
+    const { slice, whole } = this.#audit
     for (const index of this.#set) {
       const owes = !this.#came.has(nameOf('own', slice, index))
       if (owes || (index === whole && !this.#came.has(nameOf('whole', 0, index))))

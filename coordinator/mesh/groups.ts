@@ -46,8 +46,9 @@ export class Groups {
 
   /** The run whose volunteers are grouped; null for none. */
   serve(run: { id: string; size: number } | null): void {
-    if (run?.id === this.#run?.id && run?.size === this.#run?.size) return
-    this.#run = run !== null && run.size > 1 ? run : null
+    const served = run !== null && run.size > 1 ? run : null
+    if (served?.id === this.#run?.id && served?.size === this.#run?.size) return
+    this.#run = served
     for (const group of [...this.#groups.values()]) this.#end(group, 'Another run.')
     this.#strangers.clear()
     this.#formSoon()
@@ -62,10 +63,10 @@ export class Groups {
 
   /** [M1] [M4] */
   leave(volunteer: string): void {
+    const group = this.of(volunteer)
     this.#willing.delete(volunteer)
     this.#rates.delete(volunteer)
     for (const pair of this.#strangers) if (pair.split(' ').includes(volunteer)) this.#strangers.delete(pair)
-    const group = this.of(volunteer)
     if (group) this.#endWhenIdle(group.id, 'Somebody left.')
   }
 
@@ -75,7 +76,9 @@ export class Groups {
     this.leave(volunteer)
   }
 
+  /** [M1] Null for who has left, though its group may have an exchange to finish. */
   of(volunteer: string): Group | null {
+    if (!this.#willing.has(volunteer)) return null
     return this.#groups.get(this.#groupOf.get(volunteer) ?? '') ?? null
   }
 
@@ -97,6 +100,7 @@ export class Groups {
     const sender = group?.members.indexOf(from) ?? -1
     const receiver = group?.members[to]
     if (!group || sender < 0 || receiver === undefined || receiver === from) return false
+    if (!this.#willing.has(from) || !this.#willing.has(receiver)) return false
     this.#ports.tell(receiver, 'relayed', { group: id, from: sender, signal })
     return true
   }
@@ -129,10 +133,8 @@ export class Groups {
     const { size } = this.#run ?? { size: 0 }
     const open = this.#ungrouped()
     const small = this.all().filter(({ id, members }) => members.length < size && !this.#ports.isBusy(id))
-    const count = open.length + small.reduce((sum, { members }) => sum + members.length, 0)
-    const before = small.length + (open.length > 0 ? 1 : 0)
-    const might = small.some(({ members }) => open.some((one) => members.every((m) => this.#mayMeet(one, m))))
-    if (!might && Math.ceil(count / size) >= before) return
+    const anew = this.#grouped([...open, ...small.flatMap(({ members }) => members)])
+    if (anew.length >= open.length + small.length) return
     for (const { id } of small) {
       const group = this.#groups.get(id)
       if (group) this.#end(group, 'Larger groups.')
@@ -179,22 +181,30 @@ export class Groups {
     this.#cancel = this.#ports.clock.at(this.#ports.clock.now() + 300, () => this.#form())
   }
 
-  /** [M2] */
   #form(): void {
     if (this.#run === null) return
-    const speed = (volunteer: string) => this.#ports.tokensPerSecond(volunteer)
-    const open = this.#ungrouped().sort((a, b) => speed(b) - speed(a) || (a < b ? -1 : 1))
-    while (open.length > 1) {
-      const [first, ...rest] = open as [string, ...string[]]
-      const members = [first]
-      for (const other of rest) {
-        if (members.length === this.#run.size) break
-        if (members.every((member) => this.#mayMeet(member, other))) members.push(other)
-      }
-      for (const member of members) open.splice(open.indexOf(member), 1)
+    for (const members of this.#grouped(this.#ungrouped())) {
       if (members.length > 1) this.#begin(members, this.#run.id)
     }
     this.#ports.changed()
+  }
+
+  /** [M2] These volunteers in groups, of one where there is nobody to meet. */
+  #grouped(volunteers: readonly string[]): string[][] {
+    const { size } = this.#run ?? { size: 1 }
+    const speed = (volunteer: string) => this.#ports.tokensPerSecond(volunteer)
+    const open = [...volunteers].sort((a, b) => speed(b) - speed(a) || (a < b ? -1 : 1))
+    const groups: string[][] = []
+    while (open.length > 0) {
+      const members: string[] = []
+      for (const other of open) {
+        if (members.length === size) break
+        if (members.every((member) => this.#mayMeet(member, other))) members.push(other)
+      }
+      for (const member of members) open.splice(open.indexOf(member), 1)
+      groups.push(members)
+    }
+    return groups
   }
 
   #begin(members: readonly string[], run: string): void {

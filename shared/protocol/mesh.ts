@@ -26,8 +26,6 @@ export const MESH_LIMITS = {
   slowestBytesPerSecond: 125_000,
   /** The share of the time to a round's deadline that an exchange may use; the rest is for the direct way. */
   shareOfDeadline: 0.6,
-  /** Seconds for which a volunteer that could not connect is not tried again. */
-  restSeconds: 60,
   /** Blobs smaller than this are not worth passing on. */
   sharedBlobBytes: 32 * 1024,
   iceServers: 8,
