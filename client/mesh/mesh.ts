@@ -152,6 +152,7 @@ export class Mesh {
 
   groupOver(id: string, why: string): void {
     if (this.#group?.message.group !== id) return
+    this.#ports.log(`The group is over: ${why}`)
     this.#leave(why)
     this.#changed()
   }
@@ -172,8 +173,11 @@ export class Mesh {
     this.#forExchange(exchange, (one) => one.own(slice))
   }
 
-  settled(exchange: string, receipt: Receipt | null): void {
-    this.#forExchange(exchange, (one) => one.end(receipt))
+  settled(exchange: string, receipt: Receipt | null, why: string): void {
+    this.#forExchange(exchange, (one) => {
+      if (receipt === null) this.#ports.log(`Sending directly: ${why}`)
+      one.end(receipt)
+    })
   }
 
   // For the tab.
@@ -205,7 +209,10 @@ export class Mesh {
         loss,
         ...commitments,
       })
-      if ('direct' in answer) return null
+      if ('direct' in answer) {
+        this.#ports.log(`Sending directly: ${answer.direct}.`)
+        return null
+      }
       id = answer.exchange
       this.#exchangeId = id
       for (const { exchange: of, apply } of this.#early.splice(0)) if (of === id) apply(exchange)

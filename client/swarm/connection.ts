@@ -101,8 +101,8 @@ export class Connection {
       mesh.own(exchange, slice)
     })
     socket.on('settled', (message) => {
-      const { exchange, receipt } = settledSchema.parse(message)
-      mesh.settled(exchange, receipt)
+      const { exchange, receipt, why } = settledSchema.parse(message)
+      mesh.settled(exchange, receipt, why)
     })
   }
 

@@ -36,6 +36,7 @@ interface TableParts {
 
 /** A group around one exchange. What members do by themselves is what honest tabs do. */
 class Table {
+  readonly expected: Set<number>
   readonly clock = new HandClock()
   readonly until = this.clock.now() + UNTIL_MS
   readonly told: Told[] = []
@@ -52,16 +53,17 @@ class Table {
     this.size = size
     this.slices = slicesOf(parameters, size, 'f32')
     const members = Array.from({ length: size }, (_, index) => name(index))
-    const expected = parts.expected ?? members.map((_, index) => index)
+    this.expected = new Set(parts.expected ?? members.keys())
     const indexOf = (volunteer: string) => members.indexOf(volunteer)
     this.exchange = new Exchange(
       {
-        ...{ id: 'x', group: 'g', members, codec: 'f32', parameters, auditRate, expected },
+        ...{ id: 'x', group: 'g', members, codec: 'f32', parameters, auditRate },
         until: this.until,
       },
       {
         clock: this.clock,
         random: parts.chance ?? (() => 0),
+        coming: (volunteer) => this.expected.has(indexOf(volunteer)),
         tell: (volunteer, event, message) =>
           this.told.push({ to: indexOf(volunteer), event, message: { ...message } }),
         async sliceMean(_, weighed) {
@@ -208,6 +210,15 @@ describe('an exchange that goes well', () => {
 })
 
 describe('gathering', () => {
+  test('waits no more for who sends directly (X1)', async () => {
+    const table = new Table()
+    table.offer(0, 1)
+    expect(table.told).toEqual([])
+    table.expected.delete(2)
+    table.exchange.look()
+    expect(table.told[0]?.event).toBe('exchange')
+  })
+
   test('ends when its time is over, with those who have offered (X1)', async () => {
     const table = new Table()
     table.offer(0, 2)

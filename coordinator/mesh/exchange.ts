@@ -33,6 +33,8 @@ export interface ExchangePorts {
   readonly clock: Clock
   readonly random: () => number
   tell(volunteer: string, event: 'exchange' | 'reduce' | 'own' | 'settled', message: object): void
+  /** Whether an offer of this member may still come: it has an open lease of the round, or may get one. */
+  coming(volunteer: string): boolean
   /** Mean of a slice from blobs that have come; null when one is no slice. */
   sliceMean(count: number, members: readonly { hash: string; weight: number }[]): Promise<string | null>
   sliceHashes(hash: string, slices: readonly Slice[]): Promise<string[]>
@@ -51,8 +53,6 @@ export interface ExchangeParts {
   readonly codec: CodecName
   readonly parameters: number
   readonly auditRate: number
-  /** Those of whom an offer is expected. */
-  readonly expected: readonly number[]
   /** Unix milliseconds at which the exchange is given up at the latest. */
   readonly until: number
 }
@@ -115,6 +115,11 @@ export class Exchange {
     this.#offers.set(index, offer)
     if (this.#awaited().length === 0) this.#scatter()
     return true
+  }
+
+  /** Who is expected may have changed. */
+  look(): void {
+    if (this.#phase === 'gathering' && this.#offers.size > 0 && this.#awaited().length === 0) this.#scatter()
   }
 
   /** [X2] */
@@ -195,7 +200,12 @@ export class Exchange {
   }
 
   #awaited(): number[] {
-    return this.#parts.expected.filter((index) => !this.#offers.has(index) && !this.#gone.has(index))
+    return [...this.#parts.members.keys()].filter(
+      (index) =>
+        !this.#offers.has(index) &&
+        !this.#gone.has(index) &&
+        this.#ports.coming(this.#parts.members[index] ?? ''),
+    )
   }
 
   /** Who has offered and not gone since. */

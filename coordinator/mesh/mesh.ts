@@ -62,7 +62,11 @@ export class Mesh {
   readonly #blobs = new Set<string>()
   readonly #counts = { means: 0, failed: 0, contributions: 0 }
   #tell: Tell = () => undefined
+  /** The round under way, and it with its phase, as last seen. */
+  #begun = ''
   #round = ''
+  /** Volunteers whose contribution to this round goes directly. */
+  readonly #direct = new Set<string>()
 
   constructor(parts: MeshParts) {
     this.#parts = parts
@@ -129,6 +133,15 @@ export class Mesh {
 
   /** [X1] */
   offer(volunteer: string, offer: z.output<typeof offerSchema>): OfferAnswer {
+    const answer = this.#take(volunteer, offer)
+    if ('direct' in answer) {
+      this.#direct.add(volunteer)
+      for (const { exchange } of [...this.#exchanges.values()]) exchange.look()
+    }
+    return answer
+  }
+
+  #take(volunteer: string, offer: z.output<typeof offerSchema>): OfferAnswer {
     const { machine } = this.#parts.runs
     const group = this.groups.of(volunteer)
     if (!group?.linked || group.ending || group.id !== offer.group) return { direct: 'no group' }
@@ -203,20 +216,17 @@ export class Mesh {
     const left = (machine.deadlineAt ?? now) - now
     const until = now + MESH_LIMITS.shareOfDeadline * left
     if (until - now < 1_000) return null
-    const holding = new Set(
-      Object.values(machine.leases).flatMap((l) => (l.round === machine.round ? [l.volunteer] : [])),
-    )
     const id = newId()
     const { codec, auditRate } = machine.config
     const { parameters } = fragmentOf(machine, machine.round).base
-    const expected = members.flatMap((member, index) => (holding.has(member) ? [index] : []))
     const { round, era } = machine
     const exchange = new Exchange(
-      { id, group, members, codec, parameters, auditRate, expected, until },
+      { id, group, members, codec, parameters, auditRate, until },
       {
         clock,
         random,
-        tell: (volunteer, event, message) => this.#tell(volunteer, event, message),
+        tell: (volunteer, event, message) => this.#tellOfExchange(volunteer, event, message),
+        coming: (volunteer) => this.#coming(volunteer),
         sliceMean: (count, parts) => this.#sliceMean({ codec, count, members: parts }),
         sliceHashes: (hash, slices) => aggregator.sliceHashes({ hash, slices }),
         settle: (result) => this.#settle(result, { round, era }),
@@ -297,6 +307,23 @@ export class Mesh {
     this.#parts.runs.touch()
   }
 
+  /** Who is told to send directly does so, and offers nothing more in this round. */
+  #tellOfExchange(volunteer: string, event: MeshEvent, message: object): void {
+    if (event === 'settled' && 'receipt' in message && message.receipt === null) this.#direct.add(volunteer)
+    this.#tell(volunteer, event, message)
+  }
+
+  /** [X1] */
+  #coming(volunteer: string): boolean {
+    const { machine } = this.#parts.runs
+    if (!machine || this.#direct.has(volunteer)) return false
+    const leases = Object.values(machine.leases).filter(({ round }) => round === machine.round)
+    if (leases.some((lease) => lease.volunteer === volunteer)) return true
+    const accepted = Object.values(machine.accepted)
+    const room = leases.length + accepted.length < machine.config.replicas
+    return room && !accepted.some((one) => one.volunteer === volunteer)
+  }
+
   /** What the run's changes mean for groups and exchanges. */
   #look(): void {
     const { machine } = this.#parts.runs
@@ -306,7 +333,11 @@ export class Mesh {
       const open = machine?.round === round && machine.era === era && machine.phase === 'training'
       if (!open) exchange.fail('The round is over.')
     }
-    const round = machine ? `${machine.run} ${machine.era} ${machine.round} ${machine.phase}` : ''
+    const now = machine ? `${machine.run} ${machine.era} ${machine.round}` : ''
+    if (now !== this.#begun) this.#direct.clear()
+    this.#begun = now
+    for (const { exchange } of [...this.#exchanges.values()]) exchange.look()
+    const round = `${now} ${machine?.phase}`
     if (round === this.#round) return
     this.#round = round
     if (machine?.phase === 'training') this.groups.regroup()
