@@ -14,6 +14,7 @@ import type {
   signalSchema,
 } from '../../shared/protocol/mesh.ts'
 import { MESH_LIMITS, type OfferAnswer } from '../../shared/protocol/mesh.ts'
+import type { Receipt } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import type { IceConfig } from '../config.ts'
@@ -148,6 +149,13 @@ export class Mesh {
       ...{ volunteer, lease: offer.lease, steps, loss, sha256, slices, weight },
     })
     return taken ? { exchange: exchange.id } : { direct: 'too late' }
+  }
+
+  /** [X6] What a member sent directly cannot count: in a group it would spoil every mean. */
+  answered(volunteer: string, receipt: Receipt): void {
+    if (receipt.result === 'accepted' || this.groups.of(volunteer) === null) return
+    if (receipt.reason === 'not-finite' || receipt.reason === 'too-large-step')
+      this.#caught(volunteer, 'sent a contribution that cannot count')
   }
 
   /** How much of a slice has come. @throws PotluckError `not-found` */
