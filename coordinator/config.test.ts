@@ -12,6 +12,7 @@ describe('the configuration', () => {
       publicUrl: null,
       trustedProxies: 0,
       metricsToken: null,
+      hub: 'https://huggingface.co',
       log: 'warn',
     })
   })

@@ -40,6 +40,8 @@ const schema = z
       .string()
       .regex(/^[A-Za-z0-9._~+/=-]{16,200}$/, '16 to 200 letters, digits and ._~+/=-')
       .optional(),
+    /** Where `corpus add hf:…` finds data sets. */
+    POTLUCK_HF_URL: z.url({ protocol: /^https?$/ }).default('https://huggingface.co'),
     /** Where volunteers who exchange directly learn their own addresses, and through whom they go where they must. */
     POTLUCK_STUN: urls(/^stuns?:/).optional(),
     POTLUCK_TURN: urls(/^turns?:/).optional(),
@@ -69,6 +71,8 @@ export interface Config {
   readonly publicUrl: string | null
   readonly trustedProxies: number
   readonly metricsToken: string | null
+  /** Address of the Hugging Face hub. */
+  readonly hub: string
   readonly ice: IceConfig
   readonly log: z.infer<typeof schema>['POTLUCK_LOG']
 }
@@ -95,6 +99,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     publicUrl: env.POTLUCK_PUBLIC_URL ?? null,
     trustedProxies: env.POTLUCK_TRUSTED_PROXIES,
     metricsToken: env.POTLUCK_METRICS_TOKEN ?? null,
+    hub: env.POTLUCK_HF_URL.replace(/\/+$/, ''),
     ice: {
       stun: env.POTLUCK_STUN ?? [],
       turn:

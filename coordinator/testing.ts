@@ -19,6 +19,7 @@ export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update
 export const smallRun: RunConfig = {
   name: 'Test',
   preset: 'nano',
+  corpus: null,
   innerSteps: 2,
   batchSize: 1,
   replicas: 2,

@@ -26,6 +26,7 @@ export interface Run {
     replicas: number
     tokens: number
     steps: number
+    trainLoss: number
     valLoss: number | null
     bytesUp: number
     bytesDown: number
@@ -35,17 +36,27 @@ export interface Run {
 /** One coordinator on one folder; may be killed and started again on the same port. */
 export class CoordinatorProcess {
   #child: ChildProcess | null = null
-  readonly #folder = mkdtempSync(join(tmpdir(), 'potluck-e2e-'))
+  /** POTLUCK_DATA. */
+  readonly folder = mkdtempSync(join(tmpdir(), 'potluck-e2e-'))
   #port = 0
   setupUrl = ''
+
+  get port(): number {
+    return this.#port
+  }
 
   get url(): string {
     return `http://localhost:${this.#port}`
   }
 
   /** Resolves once it says where it is. */
-  async start(): Promise<void> {
-    const environment = { POTLUCK_DATA: this.#folder, POTLUCK_PORT: String(this.#port), POTLUCK_LOG: 'error' }
+  async start(more: Readonly<Record<string, string>> = {}): Promise<void> {
+    const environment = {
+      ...more,
+      POTLUCK_DATA: this.folder,
+      POTLUCK_PORT: String(this.#port),
+      POTLUCK_LOG: 'error',
+    }
     const child = spawn(process.execPath, ['--import', 'tsx', 'coordinator/main.ts'], {
       env: { ...process.env, ...environment },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -75,7 +86,7 @@ export class CoordinatorProcess {
 
   async close(): Promise<void> {
     await this.#end('SIGKILL')
-    rmSync(this.#folder, { recursive: true, force: true })
+    rmSync(this.folder, { recursive: true, force: true })
   }
 
   #end(signal: NodeJS.Signals): Promise<number | null> {
@@ -121,6 +132,8 @@ export interface RunForm {
   strict?: boolean
   overlap?: boolean
   evaluation?: string
+  /** By its name; the embedded one when left out. */
+  corpus?: string
   groupSize?: number
   auditRate?: number
 }
@@ -156,6 +169,8 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
     await page.getByRole('button', { name: 'Set password' }).click()
   }
   await page.getByLabel('Preset').selectOption('nano')
+  if (form.corpus !== undefined)
+    await page.getByLabel('Corpus', { exact: true }).selectOption({ label: form.corpus })
   const fields: [label: string, value: number][] = [
     ['Inner steps (H)', form.innerSteps],
     ['Batch size', form.batchSize ?? 4],

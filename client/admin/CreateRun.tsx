@@ -1,16 +1,19 @@
 /** The form that creates a run: sane defaults per preset, an estimate that follows the fields, faults by the field. */
 import { useId, useRef, useState } from 'preact/hooks'
 import { CODEC_NAMES } from '../../shared/codec/codec.ts'
-import { PRESET_NAMES, PRESETS, type PresetName } from '../../shared/model/config.ts'
+import { PRESET_NAMES, type PresetName } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
+import type { AdminView } from '../../shared/protocol/admin.ts'
 import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { EVALUATION_WAYS } from '../../shared/protocol/evaluation.ts'
-import { DOWNLINK_CODECS } from '../../shared/protocol/run.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
+import { type CorpusChoice, DOWNLINK_CODECS } from '../../shared/protocol/run.ts'
 import { bytes, compact, duration, integer } from '../ui/format.ts'
 import { Icon } from '../ui/Icon.tsx'
 import { Button, Fact, Notice } from '../ui/parts.tsx'
 import { strings } from '../ui/strings.ts'
 import { api, errorText } from './api.ts'
+import { CorpusField } from './Corpora.tsx'
 import { checkForm, estimate, type Faults, type FieldName, formOf, type RunForm } from './runForm.ts'
 import { StartFrom, type Starts } from './StartFrom.tsx'
 
@@ -41,18 +44,29 @@ const CHOICES: Partial<Record<TextField, readonly string[]>> = {
 /** Fields that hold words; every other one brings up a keyboard with digits. */
 const WORDS: TextField[] = ['name', 'seed', 'outerLearningRate', 'taskNames']
 
-export function CreateRun({ starts, now }: { starts: Starts; now: number }) {
+interface CreateRunProps {
+  starts: Starts
+  corpora: AdminView['corpora']
+  now: number
+}
+
+export function CreateRun({ starts, corpora, now }: CreateRunProps) {
   const [form, setForm] = useState<RunForm>(formOf('nano'))
   const [start, setStart] = useState<StartRequest | null>(null)
+  const [corpus, setCorpus] = useState<CorpusChoice | null>(null)
   const [tried, setTried] = useState(false)
   const [busy, setBusy] = useState(false)
   const [refusal, setRefusal] = useState<string | null>(null)
   const element = useRef<HTMLFormElement>(null)
-  const checked = checkForm(form)
+  const checked = checkForm(form, corpus)
   const faults: Faults = tried && !checked.ok ? checked.faults : {}
 
   const choosePreset = (preset: PresetName) => {
     setForm(formOf(preset))
+    setStart(null)
+  }
+  const chooseCorpus = (chosen: CorpusChoice | null) => {
+    setCorpus(chosen)
     setStart(null)
   }
   const submit = async () => {
@@ -85,7 +99,8 @@ export function CreateRun({ starts, now }: { starts: Starts; now: number }) {
       {GROUPS.map(([title, fields]) => (
         <fieldset key={title} class="create-group">
           <legend>{title}</legend>
-          {title === words.model && <PresetField form={form} onChange={choosePreset} />}
+          {title === words.model && <PresetField form={form} corpus={corpus} onChange={choosePreset} />}
+          {title === words.model && <CorpusField corpora={corpora} value={corpus} onChange={chooseCorpus} />}
           {fields.map((field) => (
             <Field
               key={field}
@@ -99,9 +114,16 @@ export function CreateRun({ starts, now }: { starts: Starts; now: number }) {
       ))}
       <fieldset class="create-group">
         <legend>{strings.admin.start.title}</legend>
-        <StartFrom preset={form.preset} starts={starts} now={now} value={start} onChange={setStart} />
+        <StartFrom
+          preset={form.preset}
+          vocabSize={modelOf({ preset: form.preset, corpus }).vocabSize}
+          starts={starts}
+          now={now}
+          value={start}
+          onChange={setStart}
+        />
       </fieldset>
-      <Estimate form={form} />
+      <Estimate form={form} corpus={corpus} />
       <div class="create-end">
         {Object.keys(faults).length > 0 && <Complaint text={words.check} />}
         {refusal !== null && <Complaint text={refusal} />}
@@ -121,9 +143,15 @@ function Complaint({ text }: { text: string }) {
   )
 }
 
-function PresetField({ form, onChange }: { form: RunForm; onChange(preset: PresetName): void }) {
+interface PresetFieldProps {
+  form: RunForm
+  corpus: CorpusChoice | null
+  onChange(preset: PresetName): void
+}
+
+function PresetField({ form, corpus, onChange }: PresetFieldProps) {
   const id = useId()
-  const chosen = PRESETS[form.preset]
+  const chosen = modelOf({ preset: form.preset, corpus })
   return (
     <div class="field field-wide">
       <label for={id}>{words.preset}</label>
@@ -207,8 +235,8 @@ function Field({ field, value, fault, onInput }: FieldProps) {
   )
 }
 
-function Estimate({ form }: { form: RunForm }) {
-  const numbers = estimate(form)
+function Estimate({ form, corpus }: { form: RunForm; corpus: CorpusChoice | null }) {
+  const numbers = estimate(form, corpus)
   return (
     <section class="create-estimate">
       <h3>{words.estimate}</h3>

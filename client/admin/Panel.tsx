@@ -7,6 +7,7 @@ import { strings } from '../ui/strings.ts'
 import { api } from './api.ts'
 import { Checkpoints } from './Checkpoints.tsx'
 import { Contributions } from './Contributions.tsx'
+import { Corpora } from './Corpora.tsx'
 import { CreateRun } from './CreateRun.tsx'
 import { type Live, openLive } from './live.ts'
 import { Overview } from './Overview.tsx'
@@ -37,6 +38,7 @@ export function Panel({ onLeave }: { onLeave(why: string | null): void }) {
           <a href="#volunteers">{words.volunteers.title}</a>
           <a href="#rounds">{words.rounds.title}</a>
           <a href="#checkpoints">{words.checkpoints.title}</a>
+          <a href="#corpora">{words.corpora.title}</a>
           <a href="#contributions">{words.contributions.title}</a>
         </nav>
         <Button size="small" onClick={() => void logOut()}>
@@ -71,13 +73,13 @@ function Sections({ live }: { live: Live }) {
         <section class="card" id="create">
           <h2>{words.form.title}</h2>
           <p class="create-intro">{words.run.noRun}</p>
-          <CreateRun starts={view} now={now.value} />
+          <CreateRun starts={view} corpora={view.corpora} now={now.value} />
         </section>
       )}
       {run !== null && mayCreate(run) && (
         <details class="card another" id="create">
           <summary>{words.form.another}</summary>
-          <CreateRun starts={view} now={now.value} />
+          <CreateRun starts={view} corpora={view.corpora} now={now.value} />
         </details>
       )}
       <Volunteers rows={view.volunteers} now={now.value} />
@@ -88,6 +90,7 @@ function Sections({ live }: { live: Live }) {
         now={now.value}
       />
       <Checkpoints {...view} now={now.value} />
+      <Corpora rows={view.corpora} now={now.value} />
       <Contributions rows={view.contributions} now={now.value} />
     </>
   )

@@ -13,6 +13,8 @@ export type Starts = Pick<AdminView, 'checkpoints' | 'imports'>
 
 interface StartFromProps {
   preset: PresetName
+  /** Of the model; weights with another do not fit. */
+  vocabSize: number
   starts: Starts
   now: number
   value: StartRequest | null
@@ -22,10 +24,12 @@ interface StartFromProps {
 const keyOf = (start: StartRequest | null) =>
   start === null ? '' : start.kind === 'import' ? start.hash : `${start.run} ${start.round}`
 
-export function StartFrom({ preset, starts, now, value, onChange }: StartFromProps) {
+export function StartFrom({ preset, vocabSize, starts, now, value, onChange }: StartFromProps) {
   const id = useId()
-  const checkpoints = starts.checkpoints.filter((row) => row.preset === preset)
-  const imports = starts.imports.filter((row) => row.preset === preset)
+  const fits = (row: { preset: PresetName; vocabSize: number }) =>
+    row.preset === preset && row.vocabSize === vocabSize
+  const checkpoints = starts.checkpoints.filter(fits)
+  const imports = starts.imports.filter(fits)
   const options = [
     ...checkpoints.map((row) => ({
       start: { kind: 'checkpoint', run: row.run, round: row.round, moments: 'carried' } as const,
@@ -80,12 +84,18 @@ export function StartFrom({ preset, starts, now, value, onChange }: StartFromPro
           </p>
         </div>
       )}
-      <Bring preset={preset} onBrought={(hash) => onChange({ kind: 'import', hash })} />
+      <Bring preset={preset} vocabSize={vocabSize} onBrought={(hash) => onChange({ kind: 'import', hash })} />
     </>
   )
 }
 
-function Bring({ preset, onBrought }: { preset: PresetName; onBrought(hash: string): void }) {
+interface BringProps {
+  preset: PresetName
+  vocabSize: number
+  onBrought(hash: string): void
+}
+
+function Bring({ preset, vocabSize, onBrought }: BringProps) {
   const id = useId()
   const [note, setNote] = useState<string | null>(null)
   const [refusal, setRefusal] = useState<string | null>(null)
@@ -93,7 +103,7 @@ function Bring({ preset, onBrought }: { preset: PresetName; onBrought(hash: stri
     setRefusal(null)
     setNote(words.bringing(file.name))
     try {
-      onBrought((await api.bringWeights(preset, file)).hash)
+      onBrought((await api.bringWeights(preset, vocabSize, file)).hash)
       setNote(words.brought(file.name))
     } catch (error) {
       setNote(null)

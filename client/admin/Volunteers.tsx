@@ -85,7 +85,7 @@ function Row({ row, now, onRemove }: RowProps) {
       <td class="numeric">
         {row.bytesUp === null ? strings.unknown : `${bytes(row.bytesUp)} / ${bytes(row.bytesDown)}`}
       </td>
-      <td data-way={row.group === null ? 'direct' : row.group.linked ? 'group' : 'linking'}>
+      <td class="way" data-way={row.group === null ? 'direct' : row.group.linked ? 'group' : 'linking'}>
         {wayText(row)}
         {row.peerBytesUp !== null && row.peerBytesUp > 0 && (
           <p class="small muted">{`${bytes(row.peerBytesUp)} / ${bytes(row.peerBytesDown)}`}</p>

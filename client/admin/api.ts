@@ -46,8 +46,8 @@ export const api = {
     request('POST', ROUTES.adminRunsFrom, { config, start }),
   rollBack: (run: string, round: number) => request('POST', ROUTES.adminRollBack, { run, round }),
   measureTasks: (run: string) => request('POST', ROUTES.adminRunTasks(run), {}),
-  bringWeights: async (preset: PresetName, file: File): Promise<{ hash: string }> => {
-    const query = new URLSearchParams({ preset, name: file.name.slice(0, 100) })
+  bringWeights: async (preset: PresetName, vocabSize: number, file: File): Promise<{ hash: string }> => {
+    const query = new URLSearchParams({ preset, vocabSize: String(vocabSize), name: file.name.slice(0, 100) })
     return importedSchema.parse(await send('PUT', `${ROUTES.adminImports}?${query}`, file))
   },
   act: (action: RunAction) => request('POST', ROUTES.adminRunAction(action)),

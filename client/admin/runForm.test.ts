@@ -91,3 +91,12 @@ describe('the estimate', () => {
     expect(estimate(form({ innerSteps: '' })).tokensPerRound).toBeNaN()
   })
 })
+
+describe('a corpus', () => {
+  const corpus = { id: 'corpus-01', vocabSize: 8_192 }
+  it('goes into the config, and its vocabulary into the estimate', () => {
+    expect(checkForm(form(), corpus)).toMatchObject({ ok: true, config: { corpus } })
+    // nano has width 64 and 1,024 ids of its own.
+    expect(estimate(form(), corpus).parameters - estimate(form()).parameters).toBe((8_192 - 1_024) * 64)
+  })
+})

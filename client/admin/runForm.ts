@@ -5,15 +5,16 @@
 import type { z } from 'zod'
 import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
 import { TASK_NAMES } from '../../shared/evaluate/tasks.ts'
-import { PRESETS, type PresetName } from '../../shared/model/config.ts'
+import type { PresetName } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
-import { type RunConfig, runConfigSchema } from '../../shared/protocol/run.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
+import { type CorpusChoice, type RunConfig, runConfigSchema } from '../../shared/protocol/run.ts'
 import { significant } from '../ui/format.ts'
 import { strings } from '../ui/strings.ts'
 
 export type FieldName =
-  | Exclude<keyof RunConfig, 'checkpoints' | 'tasks'>
+  | Exclude<keyof RunConfig, 'checkpoints' | 'tasks' | 'corpus'>
   | keyof typeof KEPT
   | keyof typeof TASKS
 /** Fields that are one in the config. */
@@ -62,11 +63,12 @@ export function formOf(preset: PresetName): RunForm {
 const toNumber = (text: string) => (text.trim() === '' ? Number.NaN : Number(text))
 
 /** The form as a config that nobody has checked. */
-function rawConfig(form: RunForm): Record<keyof RunConfig, unknown> {
+function rawConfig(form: RunForm, corpus: CorpusChoice | null): Record<keyof RunConfig, unknown> {
   const outer = form.outerLearningRate.trim()
   return {
     name: form.name,
     preset: form.preset,
+    corpus,
     innerSteps: toNumber(form.innerSteps),
     batchSize: toNumber(form.batchSize),
     replicas: toNumber(form.replicas),
@@ -127,8 +129,8 @@ const significantOrWhole = (limit: number | bigint) =>
 export type Checked = { ok: true; config: RunConfig } | { ok: false; faults: Faults }
 
 /** All faults at once, the first sentence per field. */
-export function checkForm(form: RunForm): Checked {
-  const parsed = runConfigSchema.safeParse(rawConfig(form))
+export function checkForm(form: RunForm, corpus: CorpusChoice | null = null): Checked {
+  const parsed = runConfigSchema.safeParse(rawConfig(form, corpus))
   if (parsed.success) return { ok: true, config: parsed.data }
   const faults: Faults = {}
   for (const issue of parsed.error.issues) {
@@ -136,7 +138,7 @@ export function checkForm(form: RunForm): Checked {
     if (isField(form, field)) faults[field] ??= faultText(field, issue)
   }
   // zod leaves a refinement out while a field is wrong; the reader should not have to submit twice.
-  const raw = rawConfig(form)
+  const raw = rawConfig(form, corpus)
   if (Number(raw.quorum) > Number(raw.replicas)) faults.quorum ??= words.quorum
   if (Number.isInteger(raw.innerSteps) && Number(raw.innerSteps) % Number(raw.fragments) > 0)
     faults.fragments ??= words.fragmentsDivide
@@ -177,8 +179,8 @@ export interface Estimate {
 const isCodec = (name: string): name is CodecName => name in CODECS
 
 /** Unknown parts are NaN and read as "–". */
-export function estimate(form: RunForm): Estimate {
-  const model = PRESETS[form.preset]
+export function estimate(form: RunForm, corpus: CorpusChoice | null = null): Estimate {
+  const model = modelOf({ preset: form.preset, corpus })
   const parameters = parameterCount(model)
   const fragments = toNumber(form.fragments)
   const steps = (toNumber(form.innerSteps) / fragments) * toNumber(form.batchSize)

@@ -3,7 +3,7 @@
  * it. What goes over the links is exchange.ts's and sharedBlobs.ts's.
  */
 import type { GroupMessage } from '../../shared/protocol/mesh.ts'
-import { Link, type LinkPorts } from './link.ts'
+import { type Channel, Link, type LinkPorts } from './link.ts'
 import { openPeer, type PeerChannel } from './peerChannel.ts'
 
 export interface GroupPorts {
@@ -12,6 +12,8 @@ export interface GroupPorts {
   /** With whom there is a channel now. */
   linked(others: readonly number[]): void
   accept(from: number, header: unknown): ReturnType<LinkPorts['accept']>
+  /** For measurements: a slower line. */
+  readonly through?: ((channel: Channel) => Channel) | undefined
 }
 
 interface Member {
@@ -111,7 +113,7 @@ export class MeshGroup {
           return
         }
         clearTimeout(member.timer)
-        member.link.attach(channel)
+        member.link.attach(this.#ports.through?.(channel) ?? channel)
         channel.onClose(() => this.#broke(member, peer))
         this.#tell(member, true)
       },

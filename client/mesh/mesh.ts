@@ -20,7 +20,7 @@ import { byXmlHttpRequest } from '../swarm/transport.ts'
 import { sendBody } from '../swarm/upload.ts'
 import { type Offered, TabExchange } from './exchange.ts'
 import { MeshGroup } from './group.ts'
-import type { LinkPorts } from './link.ts'
+import type { Channel, LinkPorts } from './link.ts'
 import type { Meaner } from './mean.worker.ts'
 import { SharedBlobs } from './sharedBlobs.ts'
 
@@ -54,6 +54,7 @@ export interface MeshPorts {
   token(): string
   changed(state: MeshState): void
   log(text: string): void
+  readonly through?: (channel: Channel) => Channel
 }
 
 export interface MeshContribution extends Offered {
@@ -108,6 +109,11 @@ export class Mesh {
     this.#changed()
   }
 
+  /** Bytes a second of the slowest slice that went to another tab; null before the first. */
+  get slowest(): number | null {
+    return this.#rate
+  }
+
   /** Tells the coordinator, after each connection. */
   announce(): void {
     void this.#ports.mesh(this.#agreed).catch(() => undefined) // the next connection tells again
@@ -137,6 +143,7 @@ export class Mesh {
         this.#changed()
       },
       accept: (from, header) => this.#accept(from, header),
+      through: this.#ports.through,
     })
     this.#group = group
     this.#blobs = new SharedBlobs(group, () => this.#largestBlob)

@@ -3,12 +3,17 @@ import { gatherTokens, sequencesOf } from '../../shared/corpus/epoch.ts'
 import { type CorpusManifest, manifestFromBytes } from '../../shared/corpus/manifest.ts'
 import { decodeShard } from '../../shared/corpus/shard.ts'
 import type { Lease, RunView } from '../../shared/protocol/run.ts'
-import { fetchBlob } from '../storage/blobs.ts'
+import { type FetchOptions, fetchBlob } from '../storage/blobs.ts'
 
 /** The manifest, and the few shards that leases touched last. */
 export class CorpusCache {
   #manifest: { hash: string; manifest: CorpusManifest } | null = null
   readonly #shards = new Map<string, Uint16Array<ArrayBuffer>>()
+  readonly #options: FetchOptions
+
+  constructor(options: FetchOptions = {}) {
+    this.#options = options
+  }
 
   /** The blobs in use: for BlobStore.prune. */
   get hashes(): string[] {
@@ -43,7 +48,10 @@ export class CorpusCache {
   async #manifestOf(run: RunView, signal: AbortSignal): Promise<CorpusManifest> {
     const hash = run.manifest ?? ''
     if (this.#manifest?.hash !== hash) {
-      this.#manifest = { hash, manifest: manifestFromBytes(await fetchBlob(hash, signal)) }
+      this.#manifest = {
+        hash,
+        manifest: manifestFromBytes(await fetchBlob(hash, signal, undefined, this.#options)),
+      }
     }
     return this.#manifest.manifest
   }
@@ -57,7 +65,7 @@ export class CorpusCache {
     const entry = manifest.training[shard]
     const kept = this.#shards.get(entry?.hash ?? '')
     if (kept !== undefined || entry === undefined) return kept ?? new Uint16Array()
-    const tokens = decodeShard(await fetchBlob(entry.hash, signal, onBytes), {
+    const tokens = decodeShard(await fetchBlob(entry.hash, signal, onBytes, this.#options), {
       ...manifest,
       sequences: entry.sequences,
     })

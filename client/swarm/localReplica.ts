@@ -2,8 +2,9 @@
  * This tab's replica between leases: where it stands to the global weights, what error feedback keeps for it, and what
  * of it survives a reload. The arithmetic is in the Worker (engineClient.ts); training itself is turn.ts's.
  */
-import { PRESETS } from '../../shared/model/config.ts'
+
 import { fragments, gathered, type ParameterRange, scatter } from '../../shared/model/layout.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { FragmentView, Lease, Receipt, RunView } from '../../shared/protocol/run.ts'
 import { loadReplica, saveReplica } from '../storage/replica.ts'
 import type { GlobalWeights } from '../storage/weights.ts'
@@ -42,7 +43,7 @@ export class LocalReplica {
     this.engine = engine
     this.#run = run
     this.#weights = weights
-    this.#ranges = fragments(PRESETS[run.config.preset], run.config.fragments)
+    this.#ranges = fragments(modelOf(run.config), run.config.fragments)
     this.#residual = new Float32Array(run.parameters)
   }
 

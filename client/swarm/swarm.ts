@@ -3,8 +3,8 @@
  * the page draws is board.ts, a turn itself turn.ts, the socket connection.ts, the engine tabEngine.ts.
  */
 import type { ReadonlySignal } from '@preact/signals'
-import { PRESETS } from '../../shared/model/config.ts'
 import type { LeaseAnswer, Welcome } from '../../shared/protocol/messages.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { FragmentView, Lease, Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { blobStore } from '../storage/blobStore.ts'
@@ -225,7 +225,7 @@ class Swarm implements SwarmControls {
     const connection = this.#connection
     if (run === null || engine === null || !connection?.connected || !this.#joined || this.#paused)
       return false
-    const model = PRESETS[run.config.preset]
+    const model = modelOf(run.config)
     const time = { trained: this.#utilisation.busySeconds, tokensPerSecond: this.#speed() }
     return this.#evaluating.measureOne({ run, model, engine, connection, waiting, ...time, signal })
   }

@@ -4,7 +4,7 @@
  */
 import type { CompileProgress } from '../../shared/engine/compiled/executor.ts'
 import { BACKENDS, type Backend, type EngineError } from '../../shared/engine/engine.ts'
-import { PRESETS } from '../../shared/model/config.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { RunView } from '../../shared/protocol/run.ts'
 import { chooseBackend } from '../worker/chooseBackend.ts'
 import {
@@ -70,7 +70,7 @@ export class TabEngine {
     }
     this.end()
     const { board } = this.#parts
-    const config = PRESETS[run.config.preset]
+    const config = modelOf(run.config)
     board.state({ kind: 'testing', backend: null })
     const choice = await chooseBackend(config, {
       batchSize: run.config.batchSize,

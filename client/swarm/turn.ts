@@ -4,7 +4,8 @@
  * buttons or sockets; the caller watches progress and aborts.
  */
 import type { TrainJob, TrainProgress, TrainResult } from '../../shared/engine/engine.ts'
-import { type ModelConfig, PRESETS } from '../../shared/model/config.ts'
+import type { ModelConfig } from '../../shared/model/config.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { FragmentView, Lease, RunView } from '../../shared/protocol/run.ts'
 import { merged, NOTHING_DONE, restOf } from '../worker/restOfJob.ts'
 import type { CorpusCache } from './corpusCache.ts'
@@ -51,7 +52,7 @@ export async function takeTurn(parts: TurnParts): Promise<Turn> {
 /** In as many jobs as it takes: the engine stops once, between two steps, to take the global weights over. */
 async function train(parts: TurnParts, job: TrainJob, arrival: Arriving): Promise<TrainResult> {
   const { replica, signal, utilisation, onTraining, onWaiting } = parts
-  const config = PRESETS[parts.run.config.preset]
+  const config = modelOf(parts.run.config)
   let done = NOTHING_DONE
   while (done.steps < job.steps || !arrival.inPlace) {
     signal.throwIfAborted()

@@ -21,6 +21,29 @@ const access = {
   sessionOver: 'Your session is over. Log in again.',
 }
 
+const corpora = {
+  title: 'Corpora',
+  none: 'Only the embedded one: the State of the Union addresses 1790 to 2021, public domain.',
+  how: 'npm run potluck -- corpus add brings others: text, JSON Lines, Parquet, C4 or any data set of a Hugging Face hub.',
+  unknown: 'not known',
+  columns: {
+    name: 'Corpus',
+    documents: 'Documents',
+    tokens: 'Tokens',
+    bytesPerToken: 'Bytes a token',
+    vocabulary: 'Vocabulary',
+    broken: 'Left out',
+    licence: 'Licence',
+    sample: 'Sample',
+    time: 'Imported',
+  },
+  field: 'Corpus',
+  embedded: 'State of the Union addresses (embedded)',
+  embeddedHint: 'About 2 to 4 million tokens, in the preset’s vocabulary.',
+  hint: (tokens: string, bytesPerToken: string, vocabulary: string) =>
+    `${tokens} tokens of ${bytesPerToken} bytes. The model gets its vocabulary of ${vocabulary}.`,
+}
+
 const form = {
   title: 'Create a run',
   another: 'Set up another run',
@@ -315,6 +338,7 @@ export const adminEnglish = {
   title: 'Operator · Potluck',
   errorWithCode: (message: string, code: string) => `${message} (${code})`,
   access,
+  corpora,
   form,
   faults,
   run,

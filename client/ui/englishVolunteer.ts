@@ -31,6 +31,8 @@ const welcome = {
     'Nothing is installed and your files are not read. This browser keeps one volunteer key, so that your contributions count together.',
   consentSeen:
     'The operator sees a random name, your device type and your speed. Others see only how many are here.',
+  consentSeenUnless:
+    'The operator sees a random name, your device type and your speed. Others see only how many are here, unless you agree below.',
   factsTitle: 'Right now',
   factLoss: 'Held-out loss',
   factLossFrom: (from: string) => `${from} untrained; lower is better`,

@@ -141,7 +141,7 @@ function Consent({ run }: { run: RunView | null }) {
     `${words.consentUse(name)} ${traffic}`,
     `${words.consentPower} ${words.consentStop}`,
     words.consentKeeps,
-    words.consentSeen,
+    run !== null && run.config.groupSize > 1 ? words.consentSeenUnless : words.consentSeen,
   ]
   return (
     <section class="welcome-consent">

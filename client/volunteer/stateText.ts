@@ -3,7 +3,7 @@
  * state and each reason to wait has a test.
  */
 import type { Backend } from '../../shared/engine/engine.ts'
-import { PRESETS } from '../../shared/model/config.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { RunConfig, RunView, WaitReason } from '../../shared/protocol/run.ts'
 import type { SwarmState, SwarmView } from '../swarm/view.ts'
 import { bytesOf, clock, compact, countdown, duration, integer, tokensPerSecond } from '../ui/format.ts'
@@ -62,7 +62,7 @@ const tellUrgently = (look: keyof typeof LOOKS, word: string, text: string): Sta
 export const deviceWord = (backend: Backend | null) =>
   backend === null ? words.device : strings.hardware[backend]
 
-export const tokensPerStep = (config: RunConfig) => config.batchSize * PRESETS[config.preset].sequenceLength
+export const tokensPerStep = (config: RunConfig) => config.batchSize * modelOf(config).sequenceLength
 
 const closesAt = (scene: Scene): StateText['next'] =>
   scene.deadlineAt === null ? null : { label: words.running.nextRoundEnds, at: scene.deadlineAt }

@@ -7,9 +7,11 @@ import { manifestFromBytes } from '../../shared/corpus/manifest.ts'
 import type { CheckpointFile, CheckpointRow, StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { RunConfig } from '../../shared/protocol/run.ts'
 import { tokenizerToHuggingFace } from '../../shared/tokenizer/huggingFace.ts'
 import { tokenizerFromJSON } from '../../shared/tokenizer/json.ts'
+import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import type { Merge, MergedFragment } from '../rounds/machine.ts'
 import type { Checkpoint, Machine } from '../rounds/state.ts'
@@ -20,7 +22,7 @@ import { type Download, jsonDownload, openWeights } from './download.ts'
 import { prune } from './prune.ts'
 import { readerConfig } from './readerConfig.ts'
 import { keptCheckpoints } from './rules.ts'
-import { modelOf, startFromCheckpoint, startFromImport } from './start.ts'
+import { startFromCheckpoint, startFromImport } from './start.ts'
 
 export interface CheckpointParts {
   readonly store: MetadataStore
@@ -103,16 +105,23 @@ export class Checkpoints {
           const hashes = fragments.map(({ weights }) => weights)
           return openWeights(blobs, { model: modelOf(record.config), run, round, hashes })
         })
-      case 'config.json':
-        return jsonDownload(file, readerConfig(record, await this.#find(run, round)))
-      case 'tokenizer.json': {
-        await this.#find(run, round)
-        const { tokenizer } = manifestFromBytes(await blobs.get(record.manifest ?? ''))
-        return jsonDownload(file, tokenizerToHuggingFace(tokenizerFromJSON(await blobs.get(tokenizer))))
+      case 'config.json': {
+        const checkpoint = await this.#find(run, round)
+        const { endOfText } = await this.#tokenizerOf(record)
+        return jsonDownload(file, readerConfig(record, checkpoint, endOfText))
       }
+      case 'tokenizer.json':
+        await this.#find(run, round)
+        return jsonDownload(file, tokenizerToHuggingFace(await this.#tokenizerOf(record)))
       default:
         return file satisfies never
     }
+  }
+
+  async #tokenizerOf({ manifest }: RunRecord): Promise<Tokenizer> {
+    const { blobs } = this.#parts
+    const { tokenizer } = manifestFromBytes(await blobs.get(manifest ?? ''))
+    return tokenizerFromJSON(await blobs.get(tokenizer))
   }
 
   /** Work that must not meet the deletion of files that nothing names yet. [K6] */
@@ -176,6 +185,7 @@ function rowsOf({ id, config }: RunRecord, own: readonly CheckpointRecord[]): Ch
       run: id,
       name: config.name,
       preset: config.preset,
+      vocabSize: modelOf(config).vocabSize,
       round: one.round,
       rounds: config.rounds,
       valLoss: one.valLoss,

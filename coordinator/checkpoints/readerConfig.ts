@@ -1,9 +1,14 @@
 /** config.json beside a checkpoint's weights: the architecture in plain fields, named as Hugging Face names them where it can. */
 import { LAYER_NORM_EPSILON, ROPE_BASE } from '../../shared/model/config.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { CheckpointRecord, RunRecord } from '../store/metadata.ts'
-import { modelOf } from './start.ts'
 
-export function readerConfig({ id, config }: Pick<RunRecord, 'id' | 'config'>, checkpoint: CheckpointRecord) {
+/** @param endOfText the tokenizer's. */
+export function readerConfig(
+  { id, config }: Pick<RunRecord, 'id' | 'config'>,
+  checkpoint: CheckpointRecord,
+  endOfText: number,
+) {
   const model = modelOf(config)
   const { round, valLoss, bitsPerByte, trainLoss, fragments, at } = checkpoint
   return {
@@ -28,8 +33,8 @@ export function readerConfig({ id, config }: Pick<RunRecord, 'id' | 'config'>, c
     tie_word_embeddings: true,
     matrix_layout: '[inputs, outputs]: y = x W',
     torch_dtype: 'float32',
-    bos_token_id: model.vocabSize - 1,
-    eos_token_id: model.vocabSize - 1,
+    bos_token_id: endOfText,
+    eos_token_id: endOfText,
     potluck: {
       run: id,
       round,

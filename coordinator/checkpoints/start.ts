@@ -1,15 +1,13 @@
 /** What a run starts from: whether the weights fit its config (W1), what it takes of them (W2), and the bases it makes. */
 import { isDeepStrictEqual } from 'node:util'
-import { type ModelConfig, PRESETS } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { RunConfig } from '../../shared/protocol/run.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import type { Checkpoint, FragmentBase } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import type { ImportRecord, RunRecord, StartingPoint } from '../store/metadata.ts'
-
-export const modelOf = (config: RunConfig): ModelConfig => PRESETS[config.preset]
 
 export interface CheckpointStart {
   readonly record: Pick<RunRecord, 'id' | 'config'>
@@ -27,7 +25,7 @@ export function startFromCheckpoint(
   const { round, fragments, pool } = checkpoint
   const carried = (base: FragmentBase) =>
     moments === 'carried' ? base : { ...base, exact: null, velocity: null }
-  const sameOrder = record.config.seed === config.seed
+  const sameOrder = record.config.seed === config.seed && record.config.corpus?.id === config.corpus?.id
   return {
     kind: 'checkpoint',
     run: record.id,

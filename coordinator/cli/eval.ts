@@ -1,7 +1,7 @@
 /** `eval <run|checkpoint> --tasks …`: measures weights on zero-shot tasks and prints a table. Nothing is kept. */
 import { TASK_NAMES } from '../../shared/evaluate/tasks.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
-import { modelOf } from '../checkpoints/start.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import { startEvaluator } from '../evaluate/evaluator.ts'
 import { TaskEvaluations } from '../evaluate/taskEvaluations.ts'
 import type { TaskEvaluation } from '../store/metadata.ts'

@@ -108,7 +108,7 @@ function peopleGauges(gauge: MakeGauge, runs: Runs): void {
   gauge(
     'volunteers_present',
     'Volunteers with the page open who take part now.',
-    () => runs.machine?.present.length ?? 0,
+    () => runs.machine?.present.size ?? 0,
   )
   gauge(
     'volunteer_utilisation_ratio',

@@ -11,6 +11,8 @@ import { throttle } from './throttle.ts'
 type Panels = Namespace<AdminToCoordinator, CoordinatorToAdmin, DefaultEventsMap, DefaultEventsMap>
 
 const VIEW_INTERVAL_MS = 500
+/** What another process has brought, `npm run potluck -- corpus add` for one, nobody tells us of. */
+const COMMANDS_INTERVAL_MS = 10_000
 
 export function adminNamespace(
   server: Server,
@@ -27,7 +29,12 @@ export function adminNamespace(
   const show = (emit: (view: Awaited<ReturnType<Runs['adminView']>>) => void) => {
     runs.adminView().then(emit, (error: unknown) => log.error(error))
   }
-  panels.on('connection', (socket) => show((view) => socket.emit('view', view)))
+  panels.on('connection', (socket) => {
+    const showHere = () => show((view) => socket.emit('view', view))
+    showHere()
+    const again = setInterval(showHere, COMMANDS_INTERVAL_MS).unref()
+    socket.on('disconnect', () => clearInterval(again))
+  })
   const emit = throttle(() => {
     if (panels.sockets.size > 0) show((view) => panels.emit('view', view))
   }, VIEW_INTERVAL_MS)

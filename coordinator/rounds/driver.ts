@@ -14,7 +14,7 @@ import {
   type RoundEvent,
   reduce,
 } from './machine.ts'
-import type { Machine } from './state.ts'
+import { type Machine, partsOf } from './state.ts'
 
 export interface Clock {
   /** Unix milliseconds. */
@@ -41,7 +41,7 @@ const RETRY_MS = 10_000
 export class RoundDriver {
   #machine: Machine
   #queue: Promise<unknown> = Promise.resolve()
-  #cancelWake: () => void = () => undefined
+  #wake: { readonly at: number; readonly cancel: () => void } | null = null
   #closed = false
 
   constructor(
@@ -79,7 +79,7 @@ export class RoundDriver {
   async #handle(event: RoundEvent): Promise<Effect[]> {
     const { state, effects } = reduce(this.#machine, event)
     if (needsCommit(this.#machine, state, effects)) await this.ports.commit(state, effects, event.now)
-    const changed = JSON.stringify(state) !== JSON.stringify(this.#machine)
+    const changed = differ(state, this.#machine)
     this.#machine = state
     for (const effect of effects) {
       if (effect.type === 'merge') this.#merge(effect.merge)
@@ -91,14 +91,22 @@ export class RoundDriver {
   }
 
   #setWake(at: number | null = nextWake(this.#machine)): void {
+    if (at !== null && this.#wake?.at === at) return
     this.#cancelWake()
     if (at === null || this.#closed) return
-    this.#cancelWake = this.ports.clock.at(at, () => {
+    const cancel = this.ports.clock.at(at, () => {
+      this.#wake = null
       this.dispatch({ type: 'tick', now: this.ports.clock.now() }).catch((error: unknown) => {
         this.ports.problem('internal', `A timer could not be handled: ${String(error)} Trying again.`)
         this.#setWake(this.ports.clock.now() + RETRY_MS)
       })
     })
+    this.#wake = { at, cancel }
+  }
+
+  #cancelWake(): void {
+    this.#wake?.cancel()
+    this.#wake = null
   }
 
   #merge(merge: Merge): void {
@@ -119,8 +127,17 @@ export class RoundDriver {
   }
 }
 
+/** What an event leaves alone is the same object before and after. */
+const differ = (one: Machine, other: Machine): boolean =>
+  Object.keys(one).some((key) => one[key as keyof Machine] !== other[key as keyof Machine]) // keys of a Machine
+
 /** Who is present is not kept, so an event that changes nothing else needs no transaction. */
 function needsCommit(before: Machine, after: Machine, effects: readonly Effect[]): boolean {
-  const kept = (machine: Machine) => JSON.stringify({ ...machine, present: [] })
-  return effects.some((effect) => effect.type !== 'wait') || kept(before) !== kept(after)
+  if (effects.some((effect) => effect.type !== 'wait')) return true
+  const { paces, present, gone, median } = after
+  if (differ({ ...before, paces, present, gone, median }, after)) return true
+  return (
+    before.paces !== paces &&
+    partsOf(after).some((volunteer) => before.paces.get(volunteer) !== paces.get(volunteer))
+  )
 }

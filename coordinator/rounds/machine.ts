@@ -6,16 +6,19 @@
 import type { CodecName } from '../../shared/codec/codec.ts'
 import { outerLearningRate } from '../../shared/diloco/outer.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
-import type {
-  DataRange,
-  DeltaView,
-  RejectionReason,
-  RunConfig,
-  WaitReason,
-} from '../../shared/protocol/run.ts'
+import type { DeltaView, RejectionReason, RunConfig, WaitReason } from '../../shared/protocol/run.ts'
+import { Book } from './book.ts'
 import { giveBack, splitRanges, take } from './pool.ts'
-import { fragmentIndex, fragmentOf, leaseSteps, ratesOf } from './schedule.ts'
-import type { AcceptedContribution, Checkpoint, FragmentBase, Machine, OpenLease, Untold } from './state.ts'
+import { fragmentIndex, fragmentOf, freshMedian, leaseSteps, ratesOf } from './schedule.ts'
+import type {
+  AcceptedContribution,
+  Checkpoint,
+  FragmentBase,
+  Machine,
+  OpenLease,
+  Pace,
+  Untold,
+} from './state.ts'
 
 export type RoundEvent =
   | { type: 'start' | 'pause' | 'resume' | 'end' | 'tick' | 'restarted'; now: number }
@@ -27,7 +30,7 @@ export type RoundEvent =
       volunteer: string
       id: string
       after: string | null
-      /** Tokens a second of everybody who is known to be training, as they last told. */
+      /** Tokens a second of whoever asks and of everybody who holds a lease, as they last told. */
       speeds: Readonly<Record<string, number>>
       now: number
     }
@@ -133,20 +136,47 @@ export interface Reduction {
   readonly effects: Effect[]
 }
 
+/** What is a record of a round, and so no longer than the round's leases and contributions. */
+type RecordName = 'leases' | 'accepted' | 'refusals' | 'replicas'
+
+const COPIED = Symbol('copied')
+/**
+ * A state in the making. Its fields may be set; what they hold is shared with the state before and must not be changed, but
+ * for the records that `own` gives.
+ */
+type Draft = Machine & { readonly [COPIED]: Set<RecordName> }
+
+/** What an event leaves alone is the same object in both states. */
 export function reduce(before: Machine, event: RoundEvent): Reduction {
-  const state = structuredClone(before)
+  const draft: Draft = { ...before, [COPIED]: new Set() }
   const effects: Effect[] = []
-  mindTheClock(state, event.now)
-  apply(state, event, effects)
-  advance(state, event.now, effects)
+  mindTheClock(draft, event.now)
+  apply(draft, event, effects)
+  advance(draft, event.now, effects)
+  const { [COPIED]: _, ...state } = draft
   return { state, effects }
+}
+
+/** The record, to be written to: a copy from the first time on. What it holds is still shared. */
+function own<Name extends RecordName>(state: Draft, name: Name): Machine[Name] {
+  if (!state[COPIED].has(name)) {
+    state[name] = { ...state[name] }
+    state[COPIED].add(name)
+  }
+  return state[name]
+}
+
+/** Begins a record anew. */
+function clear(state: Draft, name: RecordName): void {
+  state[name] = {}
+  state[COPIED].add(name)
 }
 
 /** When the machine next wants a `tick`; null when no time matters to it. */
 export function nextWake(state: Machine): number | null {
   if (state.status !== 'running') return null
-  const times = Object.values(state.leases).flatMap((lease) =>
-    lease.orphanedAt === null ? [] : [lease.orphanedAt + LIMITS.leaseGraceSeconds * 1_000],
+  const times = orphans(state).map(
+    ([, { orphanedAt }]) => (orphanedAt ?? 0) + LIMITS.leaseGraceSeconds * 1_000,
   )
   if (state.deadlineAt !== null && state.phase === 'training') times.push(state.deadlineAt)
   return times.length === 0 ? null : Math.min(...times)
@@ -166,16 +196,22 @@ export const tokensOf = (state: Machine, steps: number): number =>
   steps * state.config.batchSize * state.sequenceLength
 
 /** [R13] After the clock was set back nothing has begun in the future, and no deadline is further off than its length. */
-function mindTheClock(state: Machine, now: number): void {
+function mindTheClock(state: Draft, now: number): void {
   const full = now + state.config.deadlineSeconds * 1_000
   if (state.openedAt !== null) state.openedAt = Math.min(state.openedAt, now)
   if (state.deadlineAt !== null) state.deadlineAt = Math.min(state.deadlineAt, full)
-  for (const lease of Object.values(state.leases)) {
-    if (lease.orphanedAt !== null) lease.orphanedAt = Math.min(lease.orphanedAt, now)
+  for (const [id, { orphanedAt }] of orphans(state)) {
+    if (orphanedAt !== null && orphanedAt > now) orphan(state, id, now)
   }
 }
 
-function apply(state: Machine, event: RoundEvent, effects: Effect[]): void {
+/** Since when its volunteer has been gone; null for not at all. */
+function orphan(state: Draft, id: string, since: number | null): void {
+  const lease = state.leases[id]
+  if (lease && lease.orphanedAt !== since) own(state, 'leases')[id] = { ...lease, orphanedAt: since }
+}
+
+function apply(state: Draft, event: RoundEvent, effects: Effect[]): void {
   switch (event.type) {
     case 'start':
       if (state.status === 'ready') state.status = 'running'
@@ -192,13 +228,13 @@ function apply(state: Machine, event: RoundEvent, effects: Effect[]): void {
     case 'tick':
       return
     case 'restarted':
-      state.present = []
-      for (const lease of Object.values(state.leases)) lease.orphanedAt ??= event.now
+      everybodyGone(state)
+      for (const [id, lease] of Object.entries(state.leases)) orphan(state, id, lease.orphanedAt ?? event.now)
       return
     case 'join':
-      if (!state.present.includes(event.volunteer)) state.present.push(event.volunteer)
+      arrive(state, event.volunteer)
       notePace(state, event.volunteer, event.tokensPerSecond)
-      for (const [, lease] of leasesOf(state, event.volunteer)) lease.orphanedAt = null
+      for (const [id] of leasesOf(state, event.volunteer)) orphan(state, id, null)
       return
     case 'leave':
       depart(state, event.volunteer)
@@ -206,7 +242,8 @@ function apply(state: Machine, event: RoundEvent, effects: Effect[]): void {
       return
     case 'disconnect':
       depart(state, event.volunteer)
-      for (const [, lease] of leasesOf(state, event.volunteer)) lease.orphanedAt ??= event.now
+      for (const [id, lease] of leasesOf(state, event.volunteer))
+        orphan(state, id, lease.orphanedAt ?? event.now)
       return
     case 'remove':
       depart(state, event.volunteer)
@@ -241,15 +278,15 @@ function apply(state: Machine, event: RoundEvent, effects: Effect[]): void {
 }
 
 /** What time and the last event make due: ended leases, opened, closed or extended rounds. */
-function advance(state: Machine, now: number, effects: Effect[]): void {
+function advance(state: Draft, now: number, effects: Effect[]): void {
   if (state.status !== 'running') return
-  for (const [id, lease] of Object.entries(state.leases)) {
-    const gone = lease.orphanedAt !== null && now >= lease.orphanedAt + LIMITS.leaseGraceSeconds * 1_000
-    if (gone) endLease(state, id, 'orphaned', effects) // L5
-  }
+  const isGone = ({ orphanedAt }: OpenLease) =>
+    orphanedAt !== null && now >= orphanedAt + LIMITS.leaseGraceSeconds * 1_000
+  const gone = orphans(state).filter(([, lease]) => isGone(lease))
+  endLeases(state, gone, 'orphaned', effects) // L5
   const { replicas, strict, deadlineSeconds } = state.config
   const enough = strict ? replicas : state.config.quorum // R11
-  if (state.phase === 'gathering' && state.present.length >= enough) open(state, now) // R1
+  if (state.phase === 'gathering' && state.present.size >= enough) open(state, now) // R1
   if (state.phase !== 'training') return
   const accepted = Object.keys(state.accepted).length
   const due = state.deadlineAt !== null && now >= state.deadlineAt
@@ -258,29 +295,33 @@ function advance(state: Machine, now: number, effects: Effect[]): void {
   } else if (due) {
     state.deadlineAt = now + deadlineSeconds * 1_000 // R4
     state.extensions += 1
-    state.refusals = {} // L6
+    clear(state, 'refusals') // L6
   }
 }
 
-function open(state: Machine, now: number): void {
+function open(state: Draft, now: number): void {
   state.phase = 'training'
   state.openedAt = now
   state.deadlineAt = now + state.config.deadlineSeconds * 1_000
 }
 
+/** Looks at no more volunteers than have contributed or were refused, and one more. */
 function nobodyLeft(state: Machine): boolean {
-  return (
-    leasesIn(state, state.round).length === 0 &&
-    !state.present.some((v) => refusalToLease(state, v, state.round) === null)
-  )
+  if (leasesIn(state, state.round).length > 0) return false
+  const done = new Set(Object.values(state.accepted).map(({ volunteer }) => volunteer))
+  for (const volunteer of state.present.keys()) {
+    if (!done.has(volunteer) && !isSetAside(state, volunteer)) return false
+  }
+  return true
 }
 
-function close(state: Machine, effects: Effect[]): void {
-  for (const [id, { volunteer }] of leasesIn(state, state.round)) {
-    const pace = state.paces[volunteer]
-    if (pace) pace.missed += 1
-    endLease(state, id, 'closed', effects)
+function close(state: Draft, effects: Effect[]): void {
+  const missed = leasesIn(state, state.round)
+  for (const [, { volunteer }] of missed) {
+    const pace = state.paces.get(volunteer)
+    if (pace) setPace(state, volunteer, { ...pace, missed: pace.missed + 1 })
   }
+  endLeases(state, missed, 'closed', effects)
   state.phase = 'merging'
   state.deadlineAt = null
   effects.push({ type: 'merge', merge: mergeOf(state) })
@@ -317,22 +358,23 @@ const acceptedInOrder = (state: Machine) =>
     .map(([lease, contribution]) => ({ lease, ...contribution }))
     .sort((a, b) => (a.lease < b.lease ? -1 : 1)) // R6
 
-function merged(state: Machine, event: Extract<RoundEvent, { type: 'merged' }>, effects: Effect[]): void {
+function merged(state: Draft, event: Extract<RoundEvent, { type: 'merged' }>, effects: Effect[]): void {
   if (!isPending(state, event)) return
   const fragment = fragmentOf(state, state.round)
   const delta = { from: fragment.base.weights, codec: state.config.downlink, ...event.merged.delta }
   effects.push({ type: 'round-closed', closed: summarise(state, event) })
-  fragment.deltas = wayTo([...fragment.deltas, delta], 4 * fragment.base.parameters)
-  fragment.base = event.merged.base
+  const deltas = wayTo([...fragment.deltas, delta], 4 * fragment.base.parameters)
+  const index = fragmentIndex(state.config, state.round)
+  state.fragments = state.fragments.with(index, { base: event.merged.base, deltas })
   forgetTheGone(state)
   state.round += 1
   beginRound(state)
   if (state.round > state.config.rounds && state.status !== 'ended') state.status = 'completed' // R9
 }
 
-function beginRound(state: Machine): void {
-  state.accepted = {}
-  state.refusals = {}
+function beginRound(state: Draft): void {
+  clear(state, 'accepted')
+  clear(state, 'refusals')
   state.extensions = 0
   state.openedAt = null
   state.deadlineAt = null
@@ -349,13 +391,18 @@ function wayTo(deltas: readonly DeltaView[], snapshotBytes: number): DeltaView[]
 }
 
 /** What was remembered of volunteers who had no part in this round and are not here. */
-function forgetTheGone(state: Machine): void {
-  const here = new Set(state.present)
-  for (const { volunteer } of Object.values(state.leases)) here.add(volunteer)
-  for (const { volunteer } of Object.values(state.accepted)) here.add(volunteer)
-  for (const volunteer of Object.keys(state.paces)) if (!here.has(volunteer)) delete state.paces[volunteer]
+function forgetTheGone(state: Draft): void {
+  const parts = new Set<string>()
+  for (const { volunteer } of Object.values(state.leases)) parts.add(volunteer)
+  for (const { volunteer } of Object.values(state.accepted)) parts.add(volunteer)
+  for (const volunteer of state.gone.keys()) {
+    const isHere = state.present.has(volunteer)
+    if (!isHere && parts.has(volunteer)) continue
+    state.gone = state.gone.without(volunteer)
+    if (!isHere) state.paces = state.paces.without(volunteer)
+  }
   for (const [volunteer, { round }] of Object.entries(state.replicas)) {
-    if (round < state.round) delete state.replicas[volunteer] // L9
+    if (round < state.round) delete own(state, 'replicas')[volunteer] // L9
   }
 }
 
@@ -382,14 +429,14 @@ function summarise(state: Machine, event: Extract<RoundEvent, { type: 'merged' }
   }
 }
 
-function pause(state: Machine, now: number): void {
+function pause(state: Draft, now: number): void {
   if (state.status !== 'running') return
   state.status = 'paused'
   state.remaining = state.deadlineAt === null ? null : Math.max(0, state.deadlineAt - now)
   state.deadlineAt = null // R8
 }
 
-function resume(state: Machine, now: number): void {
+function resume(state: Draft, now: number): void {
   if (state.status !== 'paused') return
   state.status = 'running'
   if (state.phase === 'training')
@@ -397,32 +444,32 @@ function resume(state: Machine, now: number): void {
   state.remaining = null
 }
 
-function end(state: Machine, effects: Effect[]): void {
+function end(state: Draft, effects: Effect[]): void {
   if (state.status === 'completed' || state.status === 'ended') return
-  for (const id of Object.keys(state.leases)) endLease(state, id, 'closed', effects)
+  endLeases(state, Object.entries(state.leases), 'closed', effects)
   state.status = 'ended'
   state.deadlineAt = null
 }
 
 /** [B1] [B2] [B3] */
-function rollBack(state: Machine, to: Checkpoint, effects: Effect[]): void {
+function rollBack(state: Draft, to: Checkpoint, effects: Effect[]): void {
   if (!mayRollBack(state) || to.round >= state.round) return
-  for (const id of Object.keys(state.leases)) endLease(state, id, 'rolled-back', effects)
+  endLeases(state, Object.entries(state.leases), 'rolled-back', effects)
   const era = state.era + 1
   effects.push({ type: 'rolled-back', rolledBack: { from: state.round, to: to.round, era } })
   state.era = era
   state.round = to.round + 1
   state.fragments = to.fragments.map((base) => ({ base, deltas: [] }))
   state.pool = to.pool
-  state.replicas = {}
+  clear(state, 'replicas')
   beginRound(state)
 }
 
 export const mayRollBack = ({ status }: Machine): boolean => status === 'running' || status === 'paused'
 
-function request(state: Machine, event: Extract<RoundEvent, { type: 'request' }>, effects: Effect[]): void {
+function request(state: Draft, event: Extract<RoundEvent, { type: 'request' }>, effects: Effect[]): void {
   const { volunteer, id, now, after } = event
-  for (const [one, speed] of Object.entries(event.speeds)) notePace(state, one, speed)
+  notePace(state, volunteer, event.speeds[volunteer] ?? null)
   const round = goesOnAhead(state, volunteer, after) ? state.round + 1 : state.round
   const held = leasesOf(state, volunteer).find(([, lease]) => lease.round === round)
   if (held && state.status === 'running') endLease(state, held[0], 'released', effects) // L2
@@ -431,6 +478,8 @@ function request(state: Machine, event: Extract<RoundEvent, { type: 'request' }>
     effects.push({ type: 'wait', volunteer, reason })
     return
   }
+  for (const [one, speed] of Object.entries(event.speeds)) notePace(state, one, speed)
+  state.median = freshMedian(state)
   const steps = leaseSteps(state, { volunteer, round, now }) // L8
   const taken = take(state.pool, steps * state.config.batchSize, state.sequencesPerEpoch) // L4, D3
   state.pool = taken.pool
@@ -443,7 +492,7 @@ function request(state: Machine, event: Extract<RoundEvent, { type: 'request' }>
     issuedAt: now,
     orphanedAt: null,
   }
-  state.leases[id] = lease
+  own(state, 'leases')[id] = lease
   effects.push({ type: 'granted', volunteer, id, lease })
 }
 
@@ -461,21 +510,42 @@ function refusalToLease(state: Machine, volunteer: string, round: number): WaitR
   if (state.status !== 'running') return state.status
   const ahead = round > state.round
   if (ahead && round > state.config.rounds) return 'contributed'
-  const accepted = ahead ? [] : Object.values(state.accepted)
-  if (accepted.some((c) => c.volunteer === volunteer)) return 'contributed' // L3
+  if (!ahead && contributed(state, volunteer)) return 'contributed' // L3
   if (!ahead && state.phase === 'merging') return 'merging'
-  if ((!ahead && state.phase === 'gathering') || !state.present.includes(volunteer)) return 'gathering'
-  if ((state.refusals[volunteer] ?? 0) >= LIMITS.refusalsPerRound) return 'set-aside' // L6
-  return leasesIn(state, round).length + accepted.length < state.config.replicas ? null : 'round-full' // L1
+  if ((!ahead && state.phase === 'gathering') || !state.present.has(volunteer)) return 'gathering'
+  if (isSetAside(state, volunteer)) return 'set-aside'
+  const accepted = ahead ? 0 : Object.keys(state.accepted).length
+  return leasesIn(state, round).length + accepted < state.config.replicas ? null : 'round-full' // L1
 }
 
-function notePace(state: Machine, volunteer: string, tokensPerSecond: number | null): void {
+function contributed({ accepted }: Machine, volunteer: string): boolean {
+  for (const id in accepted) if (accepted[id]?.volunteer === volunteer) return true
+  return false
+}
+
+/** [L6] */
+const isSetAside = ({ refusals }: Machine, volunteer: string): boolean =>
+  (refusals[volunteer] ?? 0) >= LIMITS.refusalsPerRound
+
+function notePace(state: Draft, volunteer: string, tokensPerSecond: number | null): void {
   if (tokensPerSecond === null || tokensPerSecond <= 0) return
-  state.paces[volunteer] = { tokensPerSecond, missed: state.paces[volunteer]?.missed ?? 0 }
+  setPace(state, volunteer, { tokensPerSecond, missed: state.paces.get(volunteer)?.missed ?? 0 })
+}
+
+function setPace(state: Draft, volunteer: string, pace: Pace): void {
+  const before = state.paces.get(volunteer)
+  if (before?.tokensPerSecond === pace.tokensPerSecond && before.missed === pace.missed) return
+  state.paces = state.paces.with(volunteer, pace)
+  noteChange(state)
+  if (!state.present.has(volunteer)) state.gone = state.gone.with(volunteer, true)
+}
+
+function noteChange(state: Draft): void {
+  state.median = { ...state.median, changes: state.median.changes + 1 }
 }
 
 function contribute(
-  state: Machine,
+  state: Draft,
   event: Extract<RoundEvent, { type: 'contribution' }>,
   effects: Effect[],
 ): void {
@@ -492,7 +562,7 @@ function contribute(
 
 /** [G1] All of them or none: the mean cannot be taken apart. */
 function contributeTogether(
-  state: Machine,
+  state: Draft,
   { mean, members }: Extract<RoundEvent, { type: 'group' }>,
   effects: Effect[],
 ): void {
@@ -509,7 +579,7 @@ function contributeTogether(
 }
 
 function accept(
-  state: Machine,
+  state: Draft,
   { volunteer, lease: id, content }: { volunteer: string; lease: string; content: Content },
   lease: OpenLease,
   mean: string | null,
@@ -517,13 +587,13 @@ function accept(
 ): void {
   const [, unused] = splitRanges(lease.ranges, content.steps * state.config.batchSize) // D2
   state.pool = giveBack(state.pool, unused)
-  delete state.leases[id]
+  delete own(state, 'leases')[id]
   const tokens = tokensOf(state, content.steps)
   const weight = takeWeight(state, id, lease, content.steps)
   const contribution = { volunteer, tokens, weight, mean, ...content }
-  state.accepted[id] = contribution
-  const pace = state.paces[volunteer]
-  if (pace) pace.missed = 0
+  own(state, 'accepted')[id] = contribution
+  const pace = state.paces.get(volunteer)
+  if (pace) setPace(state, volunteer, { ...pace, missed: 0 })
   effects.push(
     { type: 'accepted', lease: id, contribution },
     { type: 'lease-ended', lease: id, end: 'accepted' },
@@ -549,7 +619,7 @@ export function weightOf(state: Machine, lease: OpenLease, steps: number): numbe
 }
 
 /** [L9] The contribution's weight; what it has trained counts for the other fragments later. */
-function takeWeight(state: Machine, id: string, lease: OpenLease, steps: number): number {
+function takeWeight(state: Draft, id: string, lease: OpenLease, steps: number): number {
   const { volunteer, round } = lease
   const tokens = tokensOf(state, steps)
   const rates = ratesOf(state.config, round, steps)
@@ -557,7 +627,7 @@ function takeWeight(state: Machine, id: string, lease: OpenLease, steps: number)
   const index = fragmentIndex(state.config, round)
   const weight = untold[index]?.tokens ?? tokens
   untold[index] = { tokens: 0, rates: 0 }
-  state.replicas[volunteer] = { lease: id, round, untold }
+  own(state, 'replicas')[volunteer] = { lease: id, round, untold }
   return weight
 }
 
@@ -578,7 +648,7 @@ export function untoldOf(
 const TRANSPORT_FAULTS: readonly RejectionReason[] = ['wrong-length', 'hash-mismatch', 'early']
 
 function refuse(
-  state: Machine,
+  state: Draft,
   {
     lease,
     volunteer,
@@ -589,30 +659,71 @@ function refuse(
 ): void {
   effects.push({ type: 'refused', lease, volunteer, reason, hash })
   if (TRANSPORT_FAULTS.includes(reason) || state.leases[lease]?.volunteer !== volunteer) return
-  state.refusals[volunteer] = (state.refusals[volunteer] ?? 0) + 1
+  own(state, 'refusals')[volunteer] = (state.refusals[volunteer] ?? 0) + 1
   endLease(state, lease, 'refused', effects)
 }
 
-function depart(state: Machine, volunteer: string): void {
-  state.present = state.present.filter((present) => present !== volunteer)
+function arrive(state: Draft, volunteer: string): void {
+  if (state.present.has(volunteer)) return
+  state.present = state.present.with(volunteer, true)
+  noteChange(state)
+}
+
+function depart(state: Draft, volunteer: string): void {
+  if (!state.present.has(volunteer)) return
+  state.present = state.present.without(volunteer)
+  state.gone = state.gone.with(volunteer, true)
+  noteChange(state)
+}
+
+function everybodyGone(state: Draft): void {
+  state.present = Book.of([])
+  state.gone = Book.of([...state.paces.keys()].map((volunteer) => [volunteer, true] as const))
+  noteChange(state)
 }
 
 /** The open leases of a round: of this one, or of the next. */
-const leasesIn = (state: Machine, round: number): [string, OpenLease][] =>
-  Object.entries(state.leases).filter(([, lease]) => lease.round === round)
+const leasesIn = (state: Machine, round: number) => leasesWhere(state, (lease) => lease.round === round)
 
-const leasesOf = (state: Machine, volunteer: string): [string, OpenLease][] =>
-  Object.entries(state.leases).filter(([, lease]) => lease.volunteer === volunteer)
+const leasesOf = (state: Machine, volunteer: string) =>
+  leasesWhere(state, (lease) => lease.volunteer === volunteer)
 
-function endLeasesOf(state: Machine, volunteer: string, how: LeaseEnd, effects: Effect[]): void {
-  for (const [id] of leasesOf(state, volunteer)) endLease(state, id, how, effects)
+/** Those whose volunteers are gone. */
+const orphans = (state: Machine) => leasesWhere(state, ({ orphanedAt }) => orphanedAt !== null)
+
+/** Every event asks several times, and mostly for few of them: a list of all entries would cost more than the rest of it. */
+function leasesWhere({ leases }: Machine, wanted: (lease: OpenLease) => boolean): [string, OpenLease][] {
+  const found: [string, OpenLease][] = []
+  for (const id in leases) {
+    const lease = leases[id]
+    if (lease && wanted(lease)) found.push([id, lease])
+  }
+  return found
 }
 
-/** Ends a lease without a contribution: its data goes back. */
-function endLease(state: Machine, id: string, how: LeaseEnd, effects: Effect[]): void {
+function endLeasesOf(state: Draft, volunteer: string, how: LeaseEnd, effects: Effect[]): void {
+  endLeases(state, leasesOf(state, volunteer), how, effects)
+}
+
+function endLease(state: Draft, id: string, how: LeaseEnd, effects: Effect[]): void {
   const lease = state.leases[id]
-  const ranges: DataRange[] = lease?.ranges ?? []
-  state.pool = giveBack(state.pool, ranges)
-  delete state.leases[id]
-  effects.push({ type: 'lease-ended', lease: id, end: how })
+  if (lease) endLeases(state, [[id, lease]], how, effects)
+}
+
+/** Ends leases without a contribution: their data goes back. */
+function endLeases(
+  state: Draft,
+  leases: readonly (readonly [string, OpenLease])[],
+  how: LeaseEnd,
+  effects: Effect[],
+): void {
+  if (leases.length === 0) return
+  state.pool = giveBack(
+    state.pool,
+    leases.flatMap(([, { ranges }]) => ranges),
+  )
+  for (const [id] of leases) {
+    delete own(state, 'leases')[id]
+    effects.push({ type: 'lease-ended', lease: id, end: how })
+  }
 }

@@ -36,6 +36,7 @@ function firstMachine(chance: Chance, vectors: Vectors): Machine {
     config: {
       name: 'test',
       preset: 'micro',
+      corpus: null,
       innerSteps: fragments * chance.between(1, 4),
       batchSize: chance.between(1, 3),
       replicas,

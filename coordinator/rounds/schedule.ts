@@ -1,7 +1,7 @@
 /** Which fragment and which global steps a round has, and how many steps a lease should ask for. Pure arithmetic. */
 import { innerLearningRate } from '../../shared/engine/schedule.ts'
 import type { RunConfig } from '../../shared/protocol/run.ts'
-import type { Fragment, Machine } from './state.ts'
+import type { Fragment, Machine, Pace } from './state.ts'
 
 /** Inner steps of one round: H of them see every fragment brought together once. */
 export const roundSteps = ({ innerSteps, fragments }: RunConfig): number => innerSteps / fragments
@@ -50,7 +50,7 @@ export function leaseSteps(machine: Machine, { volunteer, round, now }: Sizing):
   const usual = roundSteps(config)
   if (config.strict) return usual
   const tokensAStep = config.batchSize * machine.sequenceLength
-  const middle = medianSpeed(machine)
+  const middle = machine.median.speed
   const own = speedOf(machine, volunteer) ?? middle
   if (own === null || middle === null || own <= 0 || middle <= 0) return usual
   const whole = Math.min((usual * tokensAStep) / middle, SHARE_OF_DEADLINE * config.deadlineSeconds)
@@ -78,13 +78,26 @@ function secondsLeft(machine: Machine, { volunteer, now }: Sizing, whole: number
 
 /** Tokens a second, halved for every lease in a row that was not brought back in time. */
 function speedOf({ paces }: Machine, volunteer: string): number | null {
-  const pace = paces[volunteer]
-  return pace === undefined ? null : pace.tokensPerSecond / 2 ** Math.min(pace.missed, 4)
+  const pace = paces.get(volunteer)
+  return pace === undefined ? null : believed(pace)
 }
 
-/** Of those present; of an even number, the faster of the two in the middle. */
-function medianSpeed(machine: Machine): number | null {
-  const speeds = machine.present.flatMap((volunteer) => speedOf(machine, volunteer) ?? [])
+const believed = ({ tokensPerSecond, missed }: Pace): number => tokensPerSecond / 2 ** Math.min(missed, 4)
+
+/** Changes, as a share of those present, after which the median is taken anew. */
+const STALE = 1 / 16
+
+/**
+ * Of the speeds of those present; of an even number, the faster of the two in the middle. Sorting all of them costs, so it is
+ * done again only when more than a sixteenth has changed: always, with fewer than sixteen.
+ */
+export function freshMedian({ median, present, paces }: Machine): Machine['median'] {
+  if (median.changes <= STALE * present.size) return median
+  const speeds: number[] = []
+  for (const volunteer of present.keys()) {
+    const pace = paces.get(volunteer)
+    if (pace) speeds.push(believed(pace))
+  }
   speeds.sort((a, b) => a - b)
-  return speeds[Math.floor(speeds.length / 2)] ?? null
+  return { speed: speeds[Math.floor(speeds.length / 2)] ?? null, changes: 0 }
 }

@@ -8,6 +8,7 @@ import {
   ROUND_PHASES,
   runConfigSchema,
 } from '../../shared/protocol/run.ts'
+import { Book } from './book.ts'
 import { emptyPool, giveBack, poolSchema } from './pool.ts'
 
 const count = z.number().int().nonnegative()
@@ -91,6 +92,27 @@ const paceSchema = z.strictObject({
 })
 export type Pace = z.infer<typeof paceSchema>
 
+/** As it is in memory, or as JSON has it. */
+const bookOf = <T>(valueSchema: z.ZodType<T>) =>
+  z
+    .preprocess((value) => (value instanceof Book ? value.toJSON() : value), z.record(idSchema, valueSchema))
+    .transform((record) => Book.of(Object.entries(record)))
+
+/** A set; older runs have a list. */
+const crowdSchema = z
+  .union([z.array(idSchema), bookOf(z.literal(true))])
+  .transform((crowd) => (crowd instanceof Book ? crowd : Book.of(crowd.map((id) => [id, true] as const))))
+
+const medianSchema = z.strictObject({
+  /** Tokens a second; null when nobody's is known. */
+  speed: z.number().nonnegative().nullable(),
+  /** Of speeds and of who is present, since it was taken. */
+  changes: count,
+})
+
+const nobody = (): Book<true> => Book.of([])
+const UNKNOWN_MEDIAN = { speed: null, changes: 1 } as const
+
 /** The run as it was when a round had closed: what can be gone back to. */
 export const checkpointSchema = z.strictObject({
   /** 0: the untrained weights. */
@@ -126,9 +148,13 @@ export const machineSchema = z.strictObject({
   /** Refusals of this round by volunteer. */
   refusals: z.record(idSchema, count),
   replicas: z.record(idSchema, replicaSchema),
-  paces: z.record(idSchema, paceSchema),
+  paces: bookOf(paceSchema),
+  /** Of the speeds of those present, as it was a few changes ago. */
+  median: medianSchema.default(UNKNOWN_MEDIAN),
   /** Volunteers connected and willing; nobody after a restart. */
-  present: z.array(idSchema),
+  present: crowdSchema,
+  /** Who has gone and may still be remembered. */
+  gone: crowdSchema.default(nobody),
 })
 export type Machine = z.infer<typeof machineSchema>
 
@@ -153,6 +179,33 @@ export const checkpointOf = ({ round, fragments, pool, leases }: Machine): Check
   ),
 })
 
+/**
+ * [R10] What outlives a restart: all but who is present, and what is remembered of those who have no part in the round
+ * under way. So it costs what the round does, however many volunteers there are.
+ */
+export function keptOf(machine: Machine): Machine {
+  return {
+    ...machine,
+    paces: pacesOfParts(machine),
+    median: UNKNOWN_MEDIAN,
+    present: nobody(),
+    gone: nobody(),
+  }
+}
+
+/** Who holds a lease or has contributed; a volunteer with both twice. */
+export const partsOf = ({ leases, accepted }: Machine): string[] =>
+  [...Object.values(leases), ...Object.values(accepted)].map(({ volunteer }) => volunteer)
+
+function pacesOfParts(machine: Machine): Machine['paces'] {
+  return Book.of(
+    partsOf(machine).flatMap((volunteer) => {
+      const pace = machine.paces.get(volunteer)
+      return pace ? [[volunteer, pace] as const] : []
+    }),
+  )
+}
+
 /** A run whose corpus and first weights are there, waiting for the operator's start. */
 export function freshMachine({ fragments, pool = emptyPool(), ...prepared }: Prepared): Machine {
   return {
@@ -172,7 +225,9 @@ export function freshMachine({ fragments, pool = emptyPool(), ...prepared }: Pre
     accepted: {},
     refusals: {},
     replicas: {},
-    paces: {},
-    present: [],
+    paces: Book.of([]),
+    median: UNKNOWN_MEDIAN,
+    present: nobody(),
+    gone: nobody(),
   }
 }

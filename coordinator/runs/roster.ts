@@ -69,10 +69,14 @@ export class Roster {
     return this.#live.get(id)
   }
 
-  /** Tokens a second of everybody who is willing and has told. */
-  speeds(): Record<string, number> {
-    const known = this.all().filter(({ willing, tokensPerSecond }) => willing && tokensPerSecond)
-    return Object.fromEntries(known.map(({ id, tokensPerSecond }) => [id, tokensPerSecond ?? 0]))
+  /** Tokens a second of those among the volunteers who are willing and have told. */
+  speeds(volunteers: Iterable<string>): Record<string, number> {
+    const told: Record<string, number> = {}
+    for (const id of volunteers) {
+      const live = this.#live.get(id)
+      if (live?.willing && live.tokensPerSecond) told[id] = live.tokensPerSecond
+    }
+    return told
   }
 
   all(): Live[] {

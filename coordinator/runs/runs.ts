@@ -11,14 +11,15 @@ import type { StartRequest } from '../../shared/protocol/checkpoints.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { TaskResult } from '../../shared/protocol/evaluation.ts'
 import type { LeaseAnswer, LeaseRequest } from '../../shared/protocol/messages.ts'
+import { modelOf } from '../../shared/protocol/modelOf.ts'
 import type { Lease, RoundSummary, RunConfig, RunView } from '../../shared/protocol/run.ts'
 import type { MeasureTasks } from '../../shared/protocol/tasks.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import { Checkpoints } from '../checkpoints/checkpoints.ts'
 import { Imports } from '../checkpoints/imports.ts'
-import { firstBases, modelOf } from '../checkpoints/start.ts'
-import { prepareCorpus } from '../corpus/prepare.ts'
+import { firstBases } from '../checkpoints/start.ts'
+import { findCorpus, manifestFor } from '../corpus/manifestFor.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
 import type { VolunteerEvaluator } from '../evaluate/volunteers.ts'
 import { type Clock, RoundDriver } from '../rounds/driver.ts'
@@ -170,12 +171,13 @@ export class Runs {
 
   // What the operator does.
 
-  /** @throws PotluckError `run-exists`, and what Checkpoints.startingPoint throws */
+  /** @throws PotluckError `run-exists`, and what findCorpus and Checkpoints.startingPoint throw */
   async create(config: RunConfig, from: StartRequest | null = null): Promise<string> {
     const status = this.view()?.status
     if (status !== undefined && !['completed', 'ended', 'failed'].includes(status)) {
       throw new PotluckError('run-exists', `There is a run already, and it is ${status}. End it first.`, 409)
     }
+    if (config.corpus !== null) await findCorpus(this.#parts.store, config.corpus)
     const start = from && (await this.checkpoints.startingPoint(from, config))
     await this.#driver?.close()
     this.slices.withdraw()
@@ -249,7 +251,9 @@ export class Runs {
       return { wait: status === 'failed' ? 'failed' : status === 'preparing' ? 'preparing' : 'no-run' }
     }
     const now = this.#parts.clock.now()
-    const speeds = { ...this.roster.speeds(), [volunteer]: tokensPerSecond }
+    // Who holds no lease trains nothing that could change a speed.
+    const training = Object.values(this.#driver.machine.leases).map((lease) => lease.volunteer)
+    const speeds = { ...this.roster.speeds(training), [volunteer]: tokensPerSecond }
     const asked = { volunteer, id: newId(), after, speeds, now }
     const effects = await this.#driver.dispatch({ type: 'request', ...asked })
     for (const effect of effects) {
@@ -293,6 +297,7 @@ export class Runs {
       rollbacks: this.#record ? await store.rollbacks(this.#record.id) : [],
       discarded: this.#record ? await store.discardedRounds(this.#record.id, LISTED) : [],
       imports: (await store.imports()).map(importRow),
+      corpora: (await store.corpora()).map(({ hash: _, ...row }) => row),
       tasks: (await store.tasks()).map(taskRow),
       measuring: this.#measuring.progress,
       problems: this.problems.list(),
@@ -309,10 +314,13 @@ export class Runs {
   async #prepare({ id, config, start }: RunRecord): Promise<void> {
     const { store, blobs, blobDirectory } = this.#parts
     try {
-      const model = modelOf(config)
-      const { vocabSize, sequenceLength } = model
-      const request = { blobDirectory, vocabSize, sequenceLength, seed: config.seed }
-      const { manifestHash } = await prepareCorpus(request, this.#stop.signal)
+      const { sequenceLength } = modelOf(config)
+      const manifestHash = await manifestFor(config, {
+        store,
+        blobs,
+        blobDirectory,
+        signal: this.#stop.signal,
+      })
       const manifest = manifestFromBytes(await blobs.get(manifestHash))
       const fragments = await firstBases(this.#parts, config, start)
       const pool = start?.kind === 'checkpoint' ? start.pool : null
@@ -418,5 +426,3 @@ export class Runs {
     for (const listener of this.#listeners) listener()
   }
 }
-
-export { modelOf }

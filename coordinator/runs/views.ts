@@ -31,7 +31,7 @@ export function runView({ record, machine, ...rest }: Remembered, now: number): 
     era: machine?.era ?? 0,
     deadlineAt: machine?.deadlineAt ?? null,
     extensions: machine?.extensions ?? 0,
-    present: machine?.present.length ?? 0,
+    present: machine?.present.size ?? 0,
     leased: Object.values(machine?.leases ?? {}).filter(({ round }) => round === machine?.round).length,
     accepted: Object.keys(machine?.accepted ?? {}).length,
     parameters: rest.parameters,

@@ -279,6 +279,25 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
     expect(await store.heldElsewhere(file)).toBe(false)
   })
 
+  it('lists corpora, the newest first, until they are dropped', async () => {
+    const corpus = {
+      ...{ id: 'corpus-01', name: 'Menus', source: 'menus.txt', licence: 'CC0-1.0', hash: HASH },
+      ...{
+        vocabSize: 300,
+        documents: 10,
+        tokens: 5_000_000_000,
+        bytes: 20_000_000_000,
+        validationTokens: 90,
+      },
+      ...{ broken: 2, sample: 'soup', at: 5 },
+    }
+    await store.addCorpus(corpus)
+    await store.addCorpus({ ...corpus, id: 'corpus-02', at: 6 })
+    expect(await store.corpora()).toEqual([{ ...corpus, id: 'corpus-02', at: 6 }, corpus])
+    await store.dropCorpus('corpus-02')
+    expect(await store.corpora()).toEqual([corpus])
+  })
+
   it('remembers rounds, their evaluation and what they stood on', async () => {
     await store.commit({ ...empty, accepted: [accept('lease-001')], closed: close(['lease-001']) })
     expect(await store.rounds(RUN)).toMatchObject([

@@ -162,6 +162,28 @@ export interface ImportRecord {
   readonly at: number
 }
 
+/** A corpus that the operator imported. */
+export interface CorpusRecord {
+  readonly id: string
+  readonly name: string
+  /** Where it came from, as the operator gave it. */
+  readonly source: string
+  readonly licence: string
+  /** Of its index. */
+  readonly hash: string
+  readonly vocabSize: number
+  readonly documents: number
+  /** To train on, end-of-text included. */
+  readonly tokens: number
+  /** Of text that `tokens` stand for. */
+  readonly bytes: number
+  readonly validationTokens: number
+  /** Lines and rows that were left out. */
+  readonly broken: number
+  readonly sample: string
+  readonly at: number
+}
+
 /** A zero-shot task whose examples are here. */
 export interface TaskRecord {
   readonly name: TaskName
@@ -222,6 +244,10 @@ export interface MetadataStore {
   imports(): Promise<ImportRecord[]>
   addImport(imported: ImportRecord): Promise<void>
   dropImport(hash: string): Promise<void>
+  /** Newest first. */
+  corpora(): Promise<CorpusRecord[]>
+  addCorpus(corpus: CorpusRecord): Promise<void>
+  dropCorpus(id: string): Promise<void>
   contributors(run: string): Promise<number>
   samples(run: string): Promise<{ round: number; text: string }[]>
   /** What was measured of a round on the held-out set; null when nothing was. */

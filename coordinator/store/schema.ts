@@ -146,6 +146,23 @@ export interface Database {
     largest: number
     at: number
   }
+  /** Texts that the operator imported; `hash` is of the index, a public blob that names the others. */
+  corpora: {
+    id: string
+    name: string
+    source: string
+    licence: string
+    hash: string
+    vocab_size: number
+    documents: number
+    /** To train on, end-of-text included, and the bytes of text that they stand for. */
+    tokens: number
+    bytes: number
+    validation_tokens: number
+    broken: number
+    sample: string
+    at: number
+  }
   /** Zero-shot tasks that were imported; `data` is the hash of their examples in a folder of their own. */
   tasks: { name: TaskName; data: string; examples: number; source: string; at: number }
 }
@@ -353,6 +370,17 @@ async function addColumn(db: Kysely<unknown>, table: string, column: string, typ
   await sql.raw(`alter table ${table} add column ${column} ${type}`).execute(db)
 }
 
+const corpora: Migration = {
+  async up(db: Kysely<unknown>) {
+    await sql
+      .raw(`create table if not exists corpora (id text primary key, name text not null, source text not null,
+        licence text not null, hash text not null, vocab_size integer not null, documents bigint not null,
+        tokens bigint not null, bytes bigint not null, validation_tokens bigint not null, broken bigint not null,
+        sample text not null, at bigint not null)`)
+      .execute(db)
+  },
+}
+
 const tasks: Migration = {
   async up(db: Kysely<unknown>) {
     await sql`create table if not exists tasks (name text primary key, data text not null, examples integer not null,
@@ -366,6 +394,7 @@ export const migrations: Record<string, Migration> = {
   '003-bytes-down': bytesDown,
   '006-evaluations': evaluations,
   '007-checkpoints': checkpoints,
+  '008-corpora': corpora,
   '009-tasks': tasks,
   '010-groups': groups,
 }

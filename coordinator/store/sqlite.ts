@@ -9,8 +9,9 @@ import { z } from 'zod'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { hashSchema, runConfigSchema } from '../../shared/protocol/run.ts'
-import { checkpointOf, machineSchema } from '../rounds/state.ts'
+import { checkpointOf, keptOf, machineSchema } from '../rounds/state.ts'
 import { checkpoints, filesOf, noteFiles, summaryOf, writeCheckpoint, writeRollback } from './checkpoints.ts'
+import { corpora } from './corpora.ts'
 import { evaluations } from './evaluations.ts'
 import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
 import { isOlderMachine, OLDER_RUN, withChoices } from './olderRuns.ts'
@@ -50,6 +51,7 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...history(db),
     ...evaluations(db),
     ...checkpoints(db),
+    ...corpora(db),
     ...taskData(db),
     async commit(commit) {
       await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it
@@ -319,7 +321,7 @@ async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
   const { run } = machine
   await t
     .updateTable('runs')
-    .set({ machine: JSON.stringify(machine), bytes_down: commit.bytesDown })
+    .set({ machine: JSON.stringify(keptOf(machine)), bytes_down: commit.bytesDown })
     .where('id', '=', run)
     .execute()
   for (const { ranges, ...lease } of commit.granted) {

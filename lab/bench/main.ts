@@ -5,8 +5,10 @@ import { measureMatmul } from './engine/matmul.ts'
 import { printPlan } from './engine/plan.ts'
 import { profileEngine } from './engine/profile.ts'
 import { measureEngines } from './engine/suite.ts'
+import { measureMesh } from './mesh.ts'
 import { measureNetwork } from './network.ts'
 import { measureTab } from './tab.ts'
+import { measureTokenizer } from './tokenizer.ts'
 import { measureUploads } from './uploads.ts'
 
 /** What a suite has measured: a table, and what else there is to say of it. */
@@ -21,6 +23,8 @@ const SUITES: Record<string, (flags: string[]) => Promise<Report>> = {
   aggregate: measureAggregate,
   codecs: measureCodecs,
   network: measureNetwork,
+  mesh: measureMesh,
+  tokenizer: measureTokenizer,
   uploads: measureUploads,
 }
 

@@ -7,13 +7,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { prepareCorpus } from '../../coordinator/corpus/prepare.ts'
+import type { CorpusPlace } from '../common/corpus.ts'
+import { inProcesses } from '../common/processes.ts'
 import { keyOf, openCache } from './cache.ts'
-import type { CorpusPlace } from './data.ts'
 import { type Options, readOptions } from './options.ts'
 import { plotOf } from './plot.ts'
 import { type FinishedRun, type Report, reportOf } from './report.ts'
 import type { RunResult } from './run.ts'
-import { type RunTask, runAll } from './runHost.ts'
+import type { RunTask } from './runProcess.ts'
 import { besideTheGrid, FULL, grid, QUICK, type Settings } from './settings.ts'
 import { printReport } from './table.ts'
 
@@ -28,6 +29,8 @@ export async function measureCodecs(flags: string[], say = console.error): Promi
   say(`The plot is in ${options.out}.`)
   return report
 }
+
+const RUN_PROCESS = new URL('./runProcess.ts', import.meta.url)
 
 /** The grid first, seed after seed, so that what is there after an interruption is whole. */
 async function runsOf(
@@ -51,7 +54,8 @@ async function runsOf(
   }
   if (missing.length > 0) {
     await withCorpus(settings, (place) =>
-      runAll(
+      inProcesses(
+        RUN_PROCESS,
         missing.map(({ cell, seed }) => ({ place, settings, cell, seed })),
         jobs,
         keep,

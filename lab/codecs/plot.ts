@@ -2,8 +2,19 @@
  * The report as one SVG: a column for each setting; above, the validation loss against the bytes that a replica sent,
  * below, the codecs that come close to f32 by their difference to it. Follows the reader's light or dark scheme.
  */
+
+import {
+  decades,
+  element,
+  escaped,
+  line,
+  linear,
+  logarithmic,
+  type Scale,
+  text,
+  ticks,
+} from '../common/svg.ts'
 import type { Report, Row } from './report.ts'
-import { decades, element, escaped, line, linear, logarithmic, type Scale, text, ticks } from './svg.ts'
 
 const [WIDTH, HEIGHT] = [1000, 700]
 const LEFT = 88

@@ -1,7 +1,8 @@
 /** From finished runs to what the experiment says: rows, the noise beside them, and sentences. Pure. */
+
+import { type Estimate, estimate } from '../common/statistics.ts'
 import type { RunResult } from './run.ts'
 import type { Cell, Settings } from './settings.ts'
-import { type Estimate, estimate } from './statistics.ts'
 
 export interface FinishedRun {
   readonly cell: Cell

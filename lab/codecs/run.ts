@@ -6,7 +6,7 @@ import { createTfjsEngine } from '../../shared/engine/tfjs/createTfjsEngine.ts'
 import { nodeWasmPaths } from '../../shared/engine/tfjs/nodeWasmPaths.ts'
 import { initialParameters } from '../../shared/model/initial.ts'
 import { fragments as cutInto } from '../../shared/model/layout.ts'
-import { type Corpus, openLeases } from './data.ts'
+import { type Corpus, openLeases } from '../common/corpus.ts'
 import { type GlobalFragment, merge, startFragments, wholeModel } from './globalModel.ts'
 import {
   adopt,

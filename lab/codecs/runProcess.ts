@@ -1,8 +1,16 @@
-/** The process that runHost.ts starts: simulates one run after another, and keeps what they share. */
-import { type Corpus, loadCorpus } from './data.ts'
+/** The process that experiment.ts starts: simulates one run after another, and keeps what they share. */
+import { type Corpus, type CorpusPlace, loadCorpus } from '../common/corpus.ts'
+import { serve } from '../common/processes.ts'
 import type { Checkpoint } from './replica.ts'
 import { type Bench, openBench, type RunResult, simulate, warmUp } from './run.ts'
-import type { RunAnswer, RunTask } from './runHost.ts'
+import type { Cell, Settings } from './settings.ts'
+
+export interface RunTask {
+  readonly place: CorpusPlace
+  readonly settings: Settings
+  readonly cell: Cell
+  readonly seed: string
+}
 
 let corpus: Corpus | null = null
 let bench: Bench | null = null
@@ -16,13 +24,4 @@ async function play({ place, settings, cell, seed }: RunTask): Promise<RunResult
   return simulate(bench, cell, seed, warm.checkpoint)
 }
 
-const answer = (message: RunAnswer) => void process.send?.(message)
-
-process.on('message', (task: RunTask) => {
-  play(task).then(
-    (result) => answer({ result }),
-    (error: unknown) =>
-      answer({ failed: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
-  )
-})
-process.on('disconnect', () => process.exit()) // the experiment is gone, in mid-run perhaps
+serve(play)

@@ -16,7 +16,10 @@ export interface ShardExpectation {
   readonly vocabSize: number
   /** A shard holds sequences of one token more than this. */
   readonly sequenceLength: number
-  /** Sequences the manifest promises; left out, any whole number will do. */
+  /**
+   * Sequences the manifest promises: as many whole ones as the shard's tokens make, and what remains is not used. Left
+   * out, nothing may remain.
+   */
   readonly sequences?: number
 }
 
@@ -33,7 +36,7 @@ export function encodeShard(tokens: Uint16Array): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * The tokens of a shard: whole sequences, every id inside the vocabulary.
+ * The tokens of a shard's whole sequences, every id inside the vocabulary.
  * @throws PotluckError `bad-blob` that says what is wrong.
  */
 export function decodeShard(bytes: Uint8Array, expected: ShardExpectation): Uint16Array<ArrayBuffer> {
@@ -49,7 +52,7 @@ export function decodeShard(bytes: Uint8Array, expected: ShardExpectation): Uint
   return tokens
 }
 
-/** Checks all but the ids themselves, and returns how many there are. */
+/** Checks all but the ids themselves, and returns how many are in whole sequences. */
 function readCount(view: DataView, { sequenceLength, sequences }: ShardExpectation): number {
   if (view.byteLength < HEADER_BYTES) {
     throw corrupt(`it has ${view.byteLength} bytes, less than its header's ${HEADER_BYTES}`)
@@ -63,14 +66,15 @@ function readCount(view: DataView, { sequenceLength, sequences }: ShardExpectati
   if (view.byteLength !== size) {
     throw corrupt(`${count} tokens make ${size} bytes, but it has ${view.byteLength}`)
   }
-  if (count % (sequenceLength + 1) !== 0) {
-    throw corrupt(`${count} tokens are no whole number of sequences of ${sequenceLength + 1}`)
+  const stride = sequenceLength + 1
+  const held = Math.floor(count / stride)
+  if (sequences === undefined && held * stride !== count) {
+    throw corrupt(`${count} tokens are no whole number of sequences of ${stride}`)
   }
-  const held = count / (sequenceLength + 1)
   if (sequences !== undefined && held !== sequences) {
     throw corrupt(`it holds ${held} sequences; the manifest says ${sequences}`)
   }
-  return count
+  return held * stride
 }
 
 function corrupt(what: string): PotluckError {

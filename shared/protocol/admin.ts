@@ -95,6 +95,26 @@ export interface ContributionRow {
   readonly at: number
 }
 
+/** An imported corpus. */
+export interface CorpusRow {
+  readonly id: string
+  readonly name: string
+  /** Path, address or data set that it was imported from. */
+  readonly source: string
+  readonly licence: string
+  readonly vocabSize: number
+  readonly documents: number
+  /** To train on, and the bytes of text that they stand for. */
+  readonly tokens: number
+  readonly bytes: number
+  readonly validationTokens: number
+  /** Lines and rows left out. */
+  readonly broken: number
+  readonly sample: string
+  /** Unix milliseconds. */
+  readonly at: number
+}
+
 export interface AdminView {
   readonly run: RunView | null
   /** Every volunteer connected now, then the most recently seen, 200 at most. */
@@ -109,6 +129,8 @@ export interface AdminView {
   readonly discarded: DiscardedRound[]
   /** Newest first. */
   readonly imports: ImportRow[]
+  /** Newest first; the embedded one is not among them. */
+  readonly corpora: CorpusRow[]
   /** Zero-shot tasks that are imported, by name, and the one that is being measured. */
   readonly tasks: TaskRow[]
   readonly measuring: TaskProgress | null

@@ -27,6 +27,7 @@ export interface CheckpointRow {
   readonly run: string
   readonly name: string
   readonly preset: PresetName
+  readonly vocabSize: number
   /** 0: the run's first weights. */
   readonly round: number
   /** Of the run in all. */

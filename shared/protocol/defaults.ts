@@ -4,6 +4,7 @@ import type { RunConfig } from './run.ts'
 import { USUAL_TASKS } from './tasks.ts'
 
 const COMMON = {
+  corpus: null,
   outerLearningRate: 'auto',
   outerMomentum: 0.9,
   seed: 'potluck',

@@ -17,11 +17,20 @@ export { hashSchema, idSchema }
 /** A sparse downlink would leave newcomers' deltas far behind the snapshot for long. */
 export const DOWNLINK_CODECS = ['f32', 'f16', 'int8', 'int4'] as const
 
+/** An imported corpus, and the size of its vocabulary, which is the model's. */
+export const corpusChoiceSchema = z.strictObject({
+  id: idSchema,
+  vocabSize: z.number().int().min(257).max(65_536),
+})
+export type CorpusChoice = z.infer<typeof corpusChoiceSchema>
+
 /** What the operator decides when creating a run. */
 export const runConfigSchema = z
   .strictObject({
     name: z.string().trim().min(1).max(60),
     preset: z.enum(PRESET_NAMES),
+    /** What it trains on; null is the embedded corpus, in the preset's vocabulary. */
+    corpus: corpusChoiceSchema.nullable().default(null),
     /** H: inner steps between two outer steps of the same parameters. A round has H / fragments of them. */
     innerSteps: z.number().int().min(1).max(5_000),
     /** P: every round brings one of so many fragments of the model together, in turn. 1 is classic DiLoCo. */

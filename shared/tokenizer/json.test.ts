@@ -28,6 +28,14 @@ test('a tokenizer comes back the same from bytes and from the object', () => {
   }
 })
 
+test('ids that are not in use are remembered', () => {
+  const padded = new Tokenizer([[97, 98]], 300)
+  const again = tokenizerFromJSON(tokenizerToBytes(padded))
+  expect([again.vocabSize, again.endOfText]).toEqual([300, 257])
+  expect([again.byteLength(299), again.decode([256, 257, 299])]).toEqual([0, 'ab'])
+  expect(() => again.byteLength(300)).toThrow('no id')
+})
+
 describe('what is corrupt is refused', () => {
   const doublings = (count: number) =>
     Array.from({ length: count }, (_, i) => (i === 0 ? [97, 97] : [255 + i, 255 + i]))
@@ -47,6 +55,7 @@ describe('what is corrupt is refused', () => {
     ['one token made in two ways', stored([[97, 98], [98, 99], [97, 257], [256, 99]]), 'same bytes'], // biome-ignore format: a row
     ['a token that grows without bound', stored(doublings(60)), '512 bytes'],
     ['too many merges', stored(Array(65_280).fill([0, 1])), 'merges'],
+    ['fewer ids than it has', { ...stored([[97, 98]]), vocabSize: 257 }, 'no room for 1 merges'],
     ['null', null, 'corrupt'],
   ])('%s', (_, source, message) => {
     expect(() => tokenizerFromJSON(source)).toThrow(expect.objectContaining({ code: 'bad-blob' }))

@@ -1,6 +1,6 @@
 /**
- * A tokenizer as it is stored: `{"format":"potluck-bpe","version":1,"merges":[[l,r],…]}` in UTF-8. All else follows
- * from the merges. Not Hugging Face's tokenizer.json.
+ * A tokenizer as it is stored: `{"format":"potluck-bpe","version":1,"merges":[[l,r],…]}` in UTF-8, with `vocabSize` when
+ * there are more ids than are in use. All else follows from the merges. Not Hugging Face's tokenizer.json.
  */
 import { z } from 'zod'
 import { PotluckError } from '../protocol/errors.ts'
@@ -19,12 +19,15 @@ const storedSchema = z.strictObject({
   format: z.literal('potluck-bpe'),
   version: z.literal(1),
   merges: z.array(z.tuple([id, id])).max(MAX_VOCAB - MIN_VOCAB),
+  vocabSize: z.number().int().min(MIN_VOCAB).max(MAX_VOCAB).optional(),
 })
 export type StoredTokenizer = z.infer<typeof storedSchema>
 
 export function tokenizerToJSON(tokenizer: Tokenizer): StoredTokenizer {
   const merges = tokenizer.merges.map(([left, right]): [number, number] => [left, right])
-  return { format: 'potluck-bpe', version: 1, merges }
+  const { vocabSize, endOfText } = tokenizer
+  const padded = vocabSize > endOfText + 1 ? { vocabSize } : {}
+  return { format: 'potluck-bpe', version: 1, merges, ...padded }
 }
 
 /** The bytes of the tokenizer's blob; the same tokenizer always has the same. */
@@ -39,7 +42,7 @@ export function tokenizerToBytes(tokenizer: Tokenizer): Uint8Array<ArrayBuffer> 
 export function tokenizerFromJSON(stored: unknown): Tokenizer {
   const parsed = storedSchema.safeParse(stored instanceof Uint8Array ? parseBytes(stored) : stored)
   if (!parsed.success) throw corrupt(z.prettifyError(parsed.error))
-  return new Tokenizer(parsed.data.merges)
+  return new Tokenizer(parsed.data.merges, parsed.data.vocabSize)
 }
 
 function parseBytes(bytes: Uint8Array): unknown {

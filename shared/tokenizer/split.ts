@@ -8,20 +8,86 @@
  * llama.cpp mean by it; JavaScript's own `\s` takes U+FEFF in and leaves U+0085 out.
  */
 const GPT2_WORD =
-  /'(?:[stmd]|re|ve|ll)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu
+  /'(?:[stmd]|re|ve|ll)| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/uy
 
 /** UTF-16 units matched at once. V8's backtracking stack grows with a match: 16 million astral letters overflow it. */
 const PIECE = 1 << 20
 
 /** The words of `text` in order; joined they are `text` again. Words end at every 2^20 UTF-16 units. */
-export function* words(text: string): Generator<string> {
+export function words(text: string): string[] {
+  const found: string[] = []
   for (let start = 0; start < text.length; ) {
     let end = Math.min(start + PIECE, text.length)
     if (end < text.length && isLowSurrogate(text.charCodeAt(end))) end--
     const piece = start === 0 && end === text.length ? text : text.slice(start, end)
-    for (const match of piece.matchAll(GPT2_WORD)) yield match[0]
+    for (let at = 0; at < piece.length; ) {
+      const next = wordEnd(piece, at)
+      found.push(piece.slice(at, next))
+      at = next
+    }
     start = end
   }
+  return found
+}
+
+const [LETTER, DIGIT, SPACE, OTHER] = [1, 2, 3, 4]
+const KINDS = Uint8Array.from({ length: 128 }, (_, unit) => {
+  const character = String.fromCharCode(unit)
+  if (/[A-Za-z]/.test(character)) return LETTER
+  if (/[0-9]/.test(character)) return DIGIT
+  return /\p{White_Space}/u.test(character) ? SPACE : OTHER
+})
+const [BLANK, APOSTROPHE] = [0x20, 0x27]
+
+/** Where the word that begins at `start` ends. ASCII by hand, which is five times as fast as the pattern. */
+function wordEnd(text: string, start: number): number {
+  const { length } = text
+  let at = start
+  let unit = text.charCodeAt(at)
+  if (unit === APOSTROPHE) {
+    const contraction = contractionLength(text, at + 1)
+    if (contraction > 0) return at + 1 + contraction
+  }
+  if (unit === BLANK && at + 1 < length) {
+    const after = text.charCodeAt(at + 1)
+    if (KINDS[after] !== SPACE) {
+      unit = after
+      at += 1
+    }
+  }
+  if (unit >= 128) return patternEnd(text, start)
+  const kind = KINDS[unit]
+  do {
+    at += 1
+    if (at === length) return at
+    unit = text.charCodeAt(at)
+  } while (unit < 128 && KINDS[unit] === kind)
+  if (unit >= 128) return patternEnd(text, start)
+  return kind === SPACE && at - start > 1 ? at - 1 : at // the last blank of several goes with what follows
+}
+
+/** Units after an apostrophe that belong to it: s, t, m, d, re, ve, ll. */
+function contractionLength(text: string, at: number): number {
+  switch (text.charAt(at)) {
+    case 's':
+    case 't':
+    case 'm':
+    case 'd':
+      return 1
+    case 'r':
+    case 'v':
+      return text.charAt(at + 1) === 'e' ? 2 : 0
+    case 'l':
+      return text.charAt(at + 1) === 'l' ? 2 : 0
+    default:
+      return 0
+  }
+}
+
+function patternEnd(text: string, start: number): number {
+  GPT2_WORD.lastIndex = start
+  GPT2_WORD.test(text) // it matches everywhere: every character is a letter, a number, a space or none of them
+  return GPT2_WORD.lastIndex
 }
 
 function isLowSurrogate(unit: number): boolean {

@@ -3,43 +3,51 @@
  * trainer (train.ts) and not the stored form (json.ts). The ids' meaning is in vocabulary.ts.
  */
 import { PotluckError } from '../protocol/errors.ts'
-import { Heap } from './heap.ts'
+import { WordMerger } from './merge.ts'
 import { utf8Runs, words } from './split.ts'
-import { BYTE_IDS, MAX_TOKEN_BYTES, type Merge, pairKey, requireVocabSize } from './vocabulary.ts'
+import { BYTE_IDS, MAX_TOKEN_BYTES, type Merge, requireVocabSize } from './vocabulary.ts'
 
 /** The word cache is emptied when it holds this many words. */
 const CACHED_WORDS = 1 << 16
 /** Longer words are rare and not cached (UTF-16 units). */
 const CACHED_WORD_LENGTH = 32
+/** V8 makes a slice of this many units a window on its text, which keeps the whole text in memory. */
+const WINDOW = 13
 
 export class Tokenizer {
+  /** Ids of a model that it goes with; those after end-of-text are not in use. */
   readonly vocabSize: number
-  /** Stands between documents; the last id. */
+  /** Stands between documents; the last id in use. */
   readonly endOfText: number
   readonly #merges: readonly Merge[]
-  /** Id of the merge that joins a pair of ids. */
-  readonly #joined = new Map<number, number>()
+  readonly #merger: WordMerger
   /** The bytes of all tokens end to end; token i is offsets[i] to offsets[i + 1]. */
   readonly #bytes: Uint8Array
   readonly #offsets: Uint32Array
   readonly #cache = new Map<string, readonly number[]>()
   readonly #encoder = new TextEncoder()
+  /** UTF-8 of a word that is cached. */
+  readonly #utf8 = new Uint8Array(3 * CACHED_WORD_LENGTH)
+  /** What is being encoded; grows. */
+  #ids = new Uint16Array(1 << 12)
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
   /**
    * @param merges the pairs in the order they were learned; the first makes id 256.
+   * @param vocabSize no less than the ids in use, which it is when left out.
    * @throws PotluckError `bad-config` for more than 65,279 merges, `bad-blob` for merges that no training makes.
    */
-  constructor(merges: readonly Merge[]) {
-    this.vocabSize = BYTE_IDS + merges.length + 1
-    requireVocabSize(this.vocabSize)
-    this.endOfText = this.vocabSize - 1
+  constructor(merges: readonly Merge[], vocabSize = BYTE_IDS + merges.length + 1) {
+    this.endOfText = BYTE_IDS + merges.length
+    requireVocabSize(this.endOfText + 1)
+    requireVocabSize(vocabSize)
+    if (vocabSize <= this.endOfText)
+      throw corrupt(`${vocabSize} ids have no room for ${merges.length} merges`)
+    this.vocabSize = vocabSize
     this.#merges = merges.map(([left, right]) => [left, right])
     this.#offsets = tokenOffsets(this.#merges)
     this.#bytes = tokenBytes(this.#merges, this.#offsets)
-    this.#merges.forEach(([left, right], index) => {
-      this.#joined.set(pairKey(left, right), BYTE_IDS + index)
-    })
+    this.#merger = new WordMerger(this.#merges)
     requireUnlike(this.#bytes, this.#offsets)
   }
 
@@ -48,9 +56,8 @@ export class Tokenizer {
    * exactly. Text that looks like an end-of-text marker is text.
    */
   encode(text: string): Uint16Array<ArrayBuffer> {
-    const ids: number[] = []
-    this.#encodeInto(ids, text)
-    return Uint16Array.from(ids)
+    const count = this.#encodeInto(0, text)
+    return this.#ids.slice(0, count)
   }
 
   /**
@@ -58,12 +65,12 @@ export class Tokenizer {
    * character is its own id and takes part in no merge.
    */
   encodeBytes(bytes: Uint8Array): Uint16Array<ArrayBuffer> {
-    const ids: number[] = []
+    let count = 0
     for (const run of utf8Runs(bytes)) {
-      if (run.valid) this.#encodeInto(ids, this.#decoder.decode(run.bytes))
-      else for (const byte of run.bytes) ids.push(byte)
+      if (run.valid) count = this.#encodeInto(count, this.#decoder.decode(run.bytes))
+      else count = this.#append(count, run.bytes)
     }
-    return Uint16Array.from(ids)
+    return this.#ids.slice(0, count)
   }
 
   /** The text of `ids`. Bytes that are no valid UTF-8, such as half a character, become U+FFFD. */
@@ -84,7 +91,7 @@ export class Tokenizer {
     return bytes
   }
 
-  /** Bytes that `id` stands for; 0 for end-of-text. @throws PotluckError `bad-request` for an id outside the vocabulary. */
+  /** Bytes that `id` stands for; 0 for end-of-text and ids not in use. @throws PotluckError `bad-request` for an id outside the vocabulary. */
   byteLength(id: number): number {
     return this.#tokenBytes(id).length
   }
@@ -95,65 +102,44 @@ export class Tokenizer {
   }
 
   #tokenBytes(id: number): Uint8Array {
-    if (id === this.endOfText) return this.#bytes.subarray(0, 0)
+    if (Number.isInteger(id) && id >= this.endOfText && id < this.vocabSize) return this.#bytes.subarray(0, 0)
     if (Number.isInteger(id) && id >= 0 && id < this.endOfText) {
       return this.#bytes.subarray(this.#offsets[id], this.#offsets[id + 1])
     }
     throw new PotluckError('bad-request', `${id} is no id of a vocabulary of ${this.vocabSize}.`)
   }
 
-  #encodeInto(ids: number[], text: string): void {
-    for (const word of words(text)) for (const id of this.#encodeWord(word)) ids.push(id)
+  /** Encodes to `#ids` from `count` on, and returns where it ends. */
+  #encodeInto(count: number, text: string): number {
+    for (const word of words(text)) count = this.#append(count, this.#encodeWord(word))
+    return count
+  }
+
+  #append(count: number, ids: ArrayLike<number>): number {
+    const end = count + ids.length
+    if (end > this.#ids.length) {
+      const grown = new Uint16Array(Math.max(end, 2 * this.#ids.length))
+      grown.set(this.#ids)
+      this.#ids = grown
+    }
+    for (let i = 0; i < ids.length; i++) this.#ids[count + i] = ids[i] as number
+    return end
   }
 
   #encodeWord(word: string): readonly number[] {
-    if (word.length > CACHED_WORD_LENGTH) return mergeWord(this.#encoder.encode(word), this.#joined)
+    if (word.length > CACHED_WORD_LENGTH) return this.#merger.merge(this.#encoder.encode(word))
     const cached = this.#cache.get(word)
     if (cached !== undefined) return cached
-    const ids = mergeWord(this.#encoder.encode(word), this.#joined)
+    const { written } = this.#encoder.encodeInto(word, this.#utf8)
+    const ids = this.#merger.merge(this.#utf8.subarray(0, written))
     if (this.#cache.size >= CACHED_WORDS) this.#cache.clear()
-    this.#cache.set(word, ids)
+    this.#cache.set(word.length < WINDOW ? word : copyOf(word), ids)
     return ids
   }
 }
 
-/**
- * Applies the merges to one word: always the earliest learned, of those the leftmost. n log n in the word's length,
- * so that no word is too long.
- */
-function mergeWord(bytes: Uint8Array, joined: ReadonlyMap<number, number>): number[] {
-  const symbols = Array.from(bytes)
-  const next = symbols.map((_, at) => at + 1)
-  const previous = symbols.map((_, at) => at - 1)
-  // A candidate merge as one number: its id, then its position; lower goes first. Ids fit 16 bits, so it is exact.
-  const SHIFT = 2 ** 32
-  const candidates = new Heap<number>((a, b) => a < b)
-  const idAt = (at: number): number | undefined => {
-    const [left, right] = [symbols[at], symbols[next[at] ?? -1]]
-    return left === undefined || right === undefined ? undefined : joined.get(pairKey(left, right))
-  }
-  const propose = (at: number) => {
-    const id = idAt(at)
-    if (id !== undefined) candidates.push(id * SHIFT + at)
-  }
-  symbols.forEach((_, at) => {
-    propose(at)
-  })
-  const GONE = -1
-  for (let best = candidates.pop(); best !== undefined; best = candidates.pop()) {
-    const [id, at] = [Math.floor(best / SHIFT), best % SHIFT]
-    if (symbols[at] === GONE || idAt(at) !== id) continue
-    const other = next[at] as number // idAt found a symbol there
-    const after = next[other] as number
-    symbols[at] = id
-    symbols[other] = GONE
-    next[at] = after
-    if (after < symbols.length) previous[after] = at
-    propose(previous[at] as number)
-    propose(at)
-  }
-  return symbols.filter((id) => id !== GONE)
-}
+const copyOf = (word: string): string =>
+  String.fromCharCode(...Array.from({ length: word.length }, (_, i) => word.charCodeAt(i)))
 
 /** Where each token's bytes begin, and one entry more for the end. */
 function tokenOffsets(merges: readonly Merge[]): Uint32Array {

@@ -2,8 +2,9 @@
  * What an id means: the numbers and limits every part of the tokenizer shares. Not how text becomes ids.
  *
  *   0 .. 255               the byte of that value
- *   256 .. vocabSize - 2   the merges, in the order they were learned: the lower id is applied first
- *   vocabSize - 1          end-of-text, which stands between documents and for no bytes
+ *   256 .. 255 + merges    the merges, in the order they were learned: the lower id is applied first
+ *   256 + merges           end-of-text, which stands between documents and for no bytes
+ *   .. vocabSize - 1       not in use: room for special tokens, and a round number for the model's embedding
  *
  * Bytes are in their natural order, not in that of GPT-2's printable alphabet (which starts at `!`). Both kinds
  * of tokenizer.json, ours and GPT-2's, map strings to ids explicitly, so an export only has to rename each token

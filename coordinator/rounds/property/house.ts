@@ -8,7 +8,7 @@ import type { MetadataStore } from '../../store/metadata.ts'
 import { openSqliteStore } from '../../store/sqlite.ts'
 import { RoundDriver } from '../driver.ts'
 import type { Effect, Merge, MergedFragment, RoundEvent } from '../machine.ts'
-import type { Machine } from '../state.ts'
+import { keptOf, type Machine } from '../state.ts'
 import type { Vectors } from './vectors.ts'
 
 /** Where the next commit fails: before anything is written, or after all of it is, with the process. */
@@ -105,7 +105,7 @@ export class House {
     this.#store = await openSqliteStore(this.#parts.file)
     const kept = (await this.#store.latestRun())?.machine
     if (!kept) throw new Error('The store has lost the machine.')
-    const same = isDeepStrictEqual({ ...kept, present: [] }, { ...before, present: [] })
+    const same = isDeepStrictEqual(kept, keptOf(before))
     if (!fell && !same) throw new Error('The store has another state than the machine.')
     this.#dead = false
     this.#driver = this.#drive(kept)

@@ -1,0 +1,145 @@
+/**
+ * The coordinator of a simulation: the real driver and round machine, on a virtual clock. What a commit would write is
+ * made into JSON, as the store does, and thrown away; merges take their time and make up hashes. Measures the machine.
+ */
+import { RoundDriver } from '../../coordinator/rounds/driver.ts'
+import type { Effect, Merge, MergedFragment, RoundEvent } from '../../coordinator/rounds/machine.ts'
+import { freshMachine, keptOf, type Machine } from '../../coordinator/rounds/state.ts'
+import { CODECS } from '../../shared/codec/codec.ts'
+import { PRESETS } from '../../shared/model/config.ts'
+import { flopsPerToken } from '../../shared/model/flops.ts'
+import { parameterCount } from '../../shared/model/layout.ts'
+import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
+import { Agenda } from './agenda.ts'
+import type { Costs, Swarm } from './result.ts'
+import { DEADLINE, DEVICES, MERGE_RATE } from './settings.ts'
+
+const EPOCH = 1_700_000_000_000
+const hashOf = (round: number) => round.toString(16).padStart(64, '0')
+
+export class SwarmHouse {
+  readonly agenda = new Agenda()
+  readonly costs: Costs = { events: 0, machine: 0, commits: 0, commit: 0, commitBytes: 0, granted: 0 }
+  readonly driver: RoundDriver
+  /** Seconds since the beginning. */
+  now = 0
+  onChange: () => void = () => undefined
+  #commitInEvent = 0
+
+  constructor(swarm: Swarm) {
+    this.driver = new RoundDriver(machineOf(swarm), {
+      clock: { now: () => this.#unix, at: (time, callback) => this.#at(time, callback) },
+      commit: async (machine) => this.#commit(machine),
+      merge: (merge) => this.#merge(merge),
+      changed: () => this.onChange(),
+      roundClosed: () => undefined,
+      problem: (code, message) => {
+        throw new Error(`${code}: ${message}`)
+      },
+    })
+  }
+
+  get machine(): Machine {
+    return this.driver.machine
+  }
+
+  in(seconds: number, act: () => Promise<void> | void): void {
+    this.agenda.add(this.now + seconds, act)
+  }
+
+  async send(event: DistributiveOmit<RoundEvent, 'now'>): Promise<Effect[]> {
+    this.#commitInEvent = 0
+    const began = cpu()
+    const effects = await this.driver.dispatch({ ...event, now: this.#unix })
+    this.costs.machine += cpu() - began - this.#commitInEvent
+    this.costs.events += 1
+    return effects
+  }
+
+  /** Does what is next, and whatever that has set going. False when there is nothing, or nothing before `end`. */
+  async step(end: number): Promise<boolean> {
+    const { next } = this.agenda
+    if (next === null || next > end) return false
+    const item = this.agenda.take()
+    this.now = Math.max(this.now, next)
+    await item?.act()
+    return true
+  }
+
+  get #unix(): number {
+    return Math.round(EPOCH + 1_000 * this.now)
+  }
+
+  #at(time: number, callback: () => void): () => void {
+    let cancelled = false
+    this.agenda.add(Math.max(this.now, (time - EPOCH) / 1_000), async () => {
+      if (cancelled) return
+      callback()
+      await settled()
+    })
+    return () => {
+      cancelled = true
+    }
+  }
+
+  #commit(machine: Machine): void {
+    const began = cpu()
+    const { length } = JSON.stringify(keptOf(machine))
+    const took = cpu() - began
+    this.#commitInEvent += took
+    this.costs.commits += 1
+    this.costs.commit += took
+    this.costs.commitBytes += length
+  }
+
+  #merge({ round, base, contributions, downlink }: Merge): Promise<MergedFragment> {
+    const bytes = CODECS[downlink].byteLength(base.parameters)
+    const merged: MergedFragment = {
+      base: { ...base, weights: hashOf(round), exact: hashOf(round), velocity: hashOf(round) },
+      delta: { hash: hashOf(2 ** 32 + round), bytes },
+    }
+    return new Promise((resolve) => {
+      this.in((base.parameters * contributions.length) / MERGE_RATE, async () => {
+        resolve(merged)
+        await settled()
+      })
+    })
+  }
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
+
+/** Milliseconds that this process has computed: not wall time, in which others compute too. */
+function cpu(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
+}
+
+/** Until everything has run that waits for nothing. */
+const settled = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+function machineOf(swarm: Swarm): Machine {
+  const model = PRESETS[swarm.preset]
+  const stepSeconds = (flopsPerToken(model) * swarm.batchSize * model.sequenceLength) / DEVICES.median
+  const parameters = parameterCount(model)
+  return freshMachine({
+    run: 'run-00001',
+    config: {
+      ...defaultRunConfig(swarm.preset),
+      innerSteps: swarm.innerSteps,
+      batchSize: swarm.batchSize,
+      replicas: swarm.replicas,
+      quorum: Math.max(1, Math.floor(swarm.replicas / 2)),
+      deadlineSeconds: Math.ceil(DEADLINE * swarm.innerSteps * stepSeconds),
+      rounds: 1_000_000, // it never ends by itself
+      fragments: 1,
+      codec: swarm.codec,
+      groupSize: 1,
+      overlap: swarm.overlap,
+      strict: false,
+    },
+    sequenceLength: model.sequenceLength,
+    sequencesPerEpoch: 10_000_000,
+    fragments: [{ parameters, weights: hashOf(0), exact: null, velocity: null, largest: 1 }],
+  })
+}

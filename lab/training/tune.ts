@@ -1,0 +1,111 @@
+/**
+ * Finds the inner learning rate, the batch and the outer learning rate of one method on the small sizes, one after the other as in
+ * "Scaling Laws for DiLoCo" (arXiv 2503.09799, section 3): rates over powers of √2, until the best has a worse one on either
+ * side. Rates carry over to larger sizes by a power law through those that were tuned.
+ */
+
+import type { ModelConfig } from '../../shared/model/config.ts'
+import { parameterCount } from '../../shared/model/layout.ts'
+import { fitAlone, predicted } from '../scaling/fit.ts'
+import { baseSpec, type Scale } from './scale.ts'
+import type { Outcome, Spec } from './spec.ts'
+
+/** What does runs: the workshop, or a test's function. */
+export interface Runner {
+  run(spec: Spec): Promise<Pick<Outcome, 'loss'>>
+}
+
+export interface Tuned {
+  /** M; null is data parallelism. */
+  readonly replicas: number | null
+  readonly batch: number
+  readonly outerLearningRate: number
+  /** By parameters, those that were tuned. */
+  readonly rates: readonly { readonly n: number; readonly rate: number }[]
+}
+
+/** Sizes on which the inner rate is tuned. */
+const TUNED_SIZES = 2
+/** Rates tried at first, as powers of √2: far apart, because the loss of a short run has a plateau where every rate looks alike. */
+const COARSE = [-4, -2, 0, 2, 4]
+const FURTHEST = 8
+
+export async function tune(
+  runner: Runner,
+  scale: Scale,
+  replicas: number | null,
+  codec: Spec['codec'],
+): Promise<Tuned> {
+  const [smallest, ...larger] = scale.models.slice(0, TUNED_SIZES)
+  if (!smallest) throw new RangeError('There is no model to tune.')
+  let spec = await bestRate(runner, baseSpec(scale, smallest, replicas, codec), COARSE)
+  spec = await best(runner, batchesOf(spec, scale))
+  if (replicas !== null) {
+    const rates = [...new Set([spec.outerLearningRate, ...scale.outerLearningRates])]
+    spec = await best(
+      runner,
+      rates.map((outerLearningRate) => ({ ...spec, outerLearningRate })),
+    )
+  }
+  spec = await bestRate(runner, spec, [0])
+  const rates = [{ n: parameterCount(smallest), rate: spec.innerLearningRate }]
+  for (const model of larger) {
+    const tokens = baseSpec(scale, model, replicas, codec).tokens
+    const found = await bestRate(runner, { ...spec, model, tokens }, [0])
+    rates.push({ n: parameterCount(model), rate: found.innerLearningRate })
+  }
+  return { replicas, batch: spec.batch, outerLearningRate: spec.outerLearningRate, rates }
+}
+
+/** The run of a size with what was tuned. */
+export function tunedSpec(scale: Scale, model: ModelConfig, tuned: Tuned, codec: Spec['codec']): Spec {
+  const { replicas, batch, outerLearningRate } = tuned
+  const innerLearningRate = rateFor(tuned, parameterCount(model))
+  return { ...baseSpec(scale, model, replicas, codec), batch, outerLearningRate, innerLearningRate }
+}
+
+/** As tuned; else by the power law, never more than at the largest tuned size: one that grows with N is noise. */
+export function rateFor({ rates }: Pick<Tuned, 'rates'>, n: number): number {
+  const known = rates.find((one) => one.n === n)
+  const last = rates.at(-1)
+  if (!last) throw new RangeError('Nothing was tuned.')
+  if (known || rates.length < 2) return (known ?? last).rate
+  const law = fitAlone(rates.map((one) => ({ n: one.n, m: 1, y: one.rate })))
+  return Math.min(last.rate, predicted(law, n, 1))
+}
+
+/** Other batches at a rate that grows with their root. */
+function batchesOf(spec: Spec, { batches }: Scale): Spec[] {
+  const fitting = batches.filter((batch) => batch % (spec.replicas ?? 1) === 0)
+  return fitting.map((batch) => ({
+    ...spec,
+    batch,
+    innerLearningRate: batch === spec.batch ? spec.innerLearningRate : scaled(spec, batch),
+  }))
+}
+
+const scaled = (spec: Spec, batch: number): number =>
+  Number((spec.innerLearningRate * Math.sqrt(batch / spec.batch)).toPrecision(6))
+
+async function best(runner: Runner, specs: readonly Spec[]): Promise<Spec> {
+  const losses = await Promise.all(specs.map(async (spec) => ({ spec, loss: (await runner.run(spec)).loss })))
+  return losses.reduce((least, one) => (one.loss < least.loss ? one : least)).spec
+}
+
+/** The best of rate · √2^k, with a worse neighbour on either side. */
+export async function bestRate(runner: Runner, spec: Spec, first: readonly number[]): Promise<Spec> {
+  const losses = new Map<number, number>()
+  const specAt = (k: number): Spec => ({
+    ...spec,
+    innerLearningRate: Number((spec.innerLearningRate * 2 ** (k / 2)).toPrecision(6)),
+  })
+  const tryAll = (ks: readonly number[]) =>
+    Promise.all(ks.map(async (k) => losses.set(k, (await runner.run(specAt(k))).loss)))
+  await tryAll(first)
+  for (;;) {
+    const [least] = [...losses].reduce((low, one) => (one[1] < low[1] ? one : low))
+    const missing = [least - 1, least + 1].filter((k) => !losses.has(k) && Math.abs(k) <= FURTHEST)
+    if (missing.length === 0) return specAt(least)
+    await tryAll(missing)
+  }
+}
