@@ -156,6 +156,11 @@ async function end(): Promise<void> {
   await post(coordinator.url + ROUTES.adminRunAction('end'), {}, operator)
 }
 
+async function emptyTable(): Promise<void> {
+  for (const { tab } of tabs.splice(0)) tab.close()
+  await until(() => coordinator.runs.view()?.present === 0, 'an empty table')
+}
+
 /** Volunteers in one group with open channels. In order of their places. */
 async function groupOf(size: number): Promise<Member[]> {
   const members: Member[] = []
@@ -389,6 +394,27 @@ describe('a group of four that is always looked at', () => {
     expect(problems[0]?.message).toContain(members[looked]?.tab.id)
     await until(() => members.every(({ group }) => group?.size !== 4), 'the end of the group')
   })
+
+  test('whose member goes further than steps can go is spoilt, not the model (X6)', async () => {
+    await emptyTable()
+    members = await groupOf(4)
+    await train(members, 5)
+    const reach = boundOf(machine(), { volunteer: 'nobody-00', round: machine().round, after: null }, 2)
+    for (const member of members) {
+      // Whoever is looked at is one of them; their mean would pass.
+      const sign = member.index % 2 === 0 ? 1 : -1
+      member.bytes = CODECS.int8.encode(new Float32Array(machine().parameters).fill(sign * 3 * reach))
+    }
+    await scatter(members)
+    await bringMeans(members, [0, 1, 2, 3])
+    await answerAudit()
+    await settled(members)
+    expect(members.map(({ result }) => result)).toEqual(Array(4).fill(undefined))
+    const problems = coordinator.runs.problems.list().filter(({ code }) => code === 'mesh-dishonest')
+    expect(problems[0]?.message).toContain('cannot count')
+    expect(members.filter(({ tab }) => problems[0]?.message.includes(tab.id))).toHaveLength(1)
+    expect(coordinator.runs.view()?.accepted).toBe(0)
+  })
 })
 
 describe('a group of two', () => {
@@ -587,8 +613,7 @@ describe('a group of two', () => {
   })
 
   test('is over for who spoils its means with what cannot count (X5 X6)', async () => {
-    for (const { tab } of tabs.splice(0)) tab.close()
-    await until(() => coordinator.runs.view()?.present === 0, 'an empty table')
+    await emptyTable()
     members = (await groupOf(2)) as [Member, Member]
     const [spoiler, honest] = members
     await train(members, 5)

@@ -227,6 +227,11 @@ export class Mesh {
         tell: (volunteer, event, message) => this.#tell(volunteer, event, message),
         sliceMean: (count, parts) => this.#sliceMean({ codec, count, members: parts }),
         sliceHashes: (hash, slices) => aggregator.sliceHashes({ hash, slices }),
+        fits: async (offer) => {
+          const bound = runs.machine ? memberBound(runs.machine, offer) : 0
+          if (bound === 0) return true // its lease is over, and settle finds that out
+          return (await aggregator.check({ hash: offer.sha256, parameters, codec, bound })) === null
+        },
         settle: (result) => this.#settle(result, { round, era }),
         caught: (volunteer, what) => this.#caught(volunteer, what),
         over: () => this.#over(id),
