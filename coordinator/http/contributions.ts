@@ -48,6 +48,7 @@ export function contributionRoutes(app: FastifyInstance, parts: HttpParts): void
       const upload = { ...query, volunteer, lease, length: lengthOf(request), body }
       const receipt = await receiveContribution(parts, parts.runs.driver, upload)
       observer.answered(receipt)
+      parts.mesh.answered(volunteer, receipt)
       return reply.code(statusOf(receipt)).send(receipt)
     } catch (error) {
       if (error instanceof IncompleteError) sayOffset(reply, error)

@@ -30,6 +30,7 @@ interface TableParts {
   expected?: readonly number[]
   chance?: () => number
   sliceHashes?: (hash: string) => string[]
+  fits?: boolean
   sliceMean?: (hashes: readonly string[]) => Promise<string | null>
   settle?: (result: Result) => Promise<ReadonlyMap<string, object>>
 }
@@ -72,6 +73,7 @@ class Table {
         },
         sliceHashes: async (hash) =>
           parts.sliceHashes?.(hash) ?? this.slices.map((_, slice) => `${hash}/${slice}`),
+        fits: async () => parts.fits ?? true,
         settle: async (result) => {
           this.results.push(result)
           const receipts = new Map(result.members.map(({ lease }) => [lease, { lease }]))
@@ -529,6 +531,16 @@ describe('looking by chance', () => {
 
   test('whose slices are not those of its whole is caught, and spoils it (X6)', async () => {
     const table = audited({ sliceHashes: () => ['others', 'than', 'committed'] })
+    for (const slice of all(3)) table.mean(slice, all(3))
+    for (const index of all(3)) table.own(index, 0)
+    table.bring(0, 'whole', 0, 'v0')
+    await settled()
+    expect(table.caught.map(({ index }) => index)).toEqual([0])
+    expect([table.results, table.ends()]).toEqual([[], everybody(3, 'direct')])
+  })
+
+  test('whose whole could not count by itself is caught, and spoils it (X6)', async () => {
+    const table = audited({ fits: false })
     for (const slice of all(3)) table.mean(slice, all(3))
     for (const index of all(3)) table.own(index, 0)
     table.bring(0, 'whole', 0, 'v0')

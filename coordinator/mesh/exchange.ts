@@ -38,6 +38,8 @@ export interface ExchangePorts {
   /** Mean of a slice from blobs that have come; null when one is no slice. */
   sliceMean(count: number, members: readonly { hash: string; weight: number }[]): Promise<string | null>
   sliceHashes(hash: string, slices: readonly Slice[]): Promise<string[]>
+  /** Whether this member's whole contribution, sent directly, could count. */
+  fits(offer: Offer): Promise<boolean>
   /** Makes one contribution of it; by lease, the receipt of who is accepted. Empty when it is not to be. */
   settle(result: Result): Promise<ReadonlyMap<string, object>>
   /** [X6] */
@@ -393,6 +395,11 @@ export class Exchange {
     if (hashes.some((hash, s) => hash !== this.#offers.get(whole)?.slices[s])) {
       this.#caught(whole, 'committed to slices that are not those of its contribution')
       return this.fail('A member had other bytes than it had committed to.')
+    }
+    const offer = this.#offers.get(whole)
+    if (offer && !(await this.#ports.fits(offer))) {
+      this.#caught(whole, 'committed to a contribution that cannot count')
+      return this.fail('A member’s contribution cannot count.')
     }
     const mean = await this.#meanOf(slice)
     if (mean === null) return this.fail('A slice holds no numbers.')

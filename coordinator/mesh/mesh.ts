@@ -14,6 +14,7 @@ import type {
   signalSchema,
 } from '../../shared/protocol/mesh.ts'
 import { MESH_LIMITS, type OfferAnswer } from '../../shared/protocol/mesh.ts'
+import type { Receipt } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import type { IceConfig } from '../config.ts'
@@ -163,6 +164,13 @@ export class Mesh {
     return taken ? { exchange: exchange.id } : { direct: 'too late' }
   }
 
+  /** [X6] What a member sent directly cannot count: in a group it would spoil every mean. */
+  answered(volunteer: string, receipt: Receipt): void {
+    if (receipt.result === 'accepted' || this.groups.of(volunteer) === null) return
+    if (receipt.reason === 'not-finite' || receipt.reason === 'too-large-step')
+      this.#caught(volunteer, 'sent a contribution that cannot count')
+  }
+
   /** How much of a slice has come. @throws PotluckError `not-found` */
   sliceState(upload: Pick<SliceUpload, 'volunteer' | 'exchange' | 'slice' | 'kind' | 'sha256'>): {
     offset: number
@@ -229,6 +237,11 @@ export class Mesh {
         coming: (volunteer) => this.#coming(volunteer),
         sliceMean: (count, parts) => this.#sliceMean({ codec, count, members: parts }),
         sliceHashes: (hash, slices) => aggregator.sliceHashes({ hash, slices }),
+        fits: async (offer) => {
+          const bound = runs.machine ? memberBound(runs.machine, offer) : 0
+          if (bound === 0) return true // its lease is over, and settle finds that out
+          return (await aggregator.check({ hash: offer.sha256, parameters, codec, bound })) === null
+        },
         settle: (result) => this.#settle(result, { round, era }),
         caught: (volunteer, what) => this.#caught(volunteer, what),
         over: () => this.#over(id),
