@@ -508,7 +508,7 @@ describe('a group of two', () => {
     await train(members)
     const early = await first.put(0, 'mean', first.slice(0), { exchange: 'no-exchange-at-all' })
     expect([early.status, early.body]).toEqual([404, refusal('not-found')])
-    expect(await second.offer({ slices: [sha256(second.bytes)] })).toEqual({ direct: 'too late' })
+    expect(await second.offer({ slices: [sha256(second.bytes)] })).toEqual({ direct: 'other slices' })
     await scatter(members)
     const mean = meanOf(members, 0)
     const cases: [string, () => Promise<Answer>, number, string][] = [

@@ -55,6 +55,9 @@ export interface SliceUpload {
   readonly body: Readable
 }
 
+/** Answers to offers that were sound: whoever hears one sends the contribution directly. */
+const TOO_LATE = ['another round', 'no time', 'too late']
+
 export class Mesh {
   readonly groups: Groups
   readonly #parts: MeshParts
@@ -135,7 +138,7 @@ export class Mesh {
   /** [X1] */
   offer(volunteer: string, offer: z.output<typeof offerSchema>): OfferAnswer {
     const answer = this.#take(volunteer, offer)
-    if ('direct' in answer) {
+    if ('direct' in answer && TOO_LATE.includes(answer.direct)) {
       this.#direct.add(volunteer)
       for (const { exchange } of [...this.#exchanges.values()]) exchange.look()
     }
@@ -151,6 +154,7 @@ export class Mesh {
       return { direct: 'no round' }
     const fault = leaseFault(machine, lease, { volunteer, steps: offer.steps })
     if (fault !== null) return { direct: fault }
+    if (offer.slices.length !== group.members.length) return { direct: 'other slices' }
     const of = this.#of(group.id)
     const begun = of && of.round === machine.round && of.era === machine.era ? of.exchange : null
     if (of && !begun) return { direct: 'another round' }
