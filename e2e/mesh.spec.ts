@@ -47,7 +47,8 @@ test('four tabs in two processes go on as a group, without one who closes, and w
   const tabs = []
   for (const one of [browser, other, browser, other])
     tabs.push(await contributeTogether(one, coordinator.url))
-  for (const tab of tabs) await expect(wayOf(tab)).toHaveAttribute('data-value', 'group', { timeout: 90_000 })
+  for (const tab of tabs)
+    await expect(wayOf(tab)).toContainText('a group with 3 other volunteers', { timeout: 90_000 })
   await press(page, 'Start')
   const before = await coordinator.until('two rounds', ({ round }) => round > 2, 120)
   for (const { replicas, bytesUp } of before.history) {

@@ -21,6 +21,7 @@ class Hall {
   readonly busy = new Set<string>()
   readonly speeds = new Map<string, number>()
   readonly groups: Groups
+  quiet = false
 
   constructor(size = 3, members: Record<string, number> = {}) {
     this.groups = new Groups({
@@ -28,6 +29,7 @@ class Hall {
       tell: (to, event, message) => this.told.push({ to, event, message: { ...message } }),
       iceServers: (volunteer) => [{ urls: 'stun:stun.test', username: volunteer }],
       isBusy: (group) => this.busy.has(group),
+      isQuiet: () => this.quiet,
       tokensPerSecond: (volunteer) => this.speeds.get(volunteer) ?? 0,
       changed: () => undefined,
     })
@@ -287,6 +289,18 @@ describe('a round that opens', () => {
     hall.groups.regroup()
     await hall.moment()
     expect(hall.rooms).toEqual(['abcd'])
+  })
+
+  test('happens at once while no round is under way (M4)', async () => {
+    const hall = new Hall(3, { a: 3, b: 2 })
+    hall.quiet = true
+    await hall.moment()
+    hall.link()
+    expect(hall.rooms).toEqual(['ab'])
+    hall.groups.agree('c')
+    await hall.moment()
+    await hall.moment()
+    expect(hall.rooms).toEqual(['abc'])
   })
 
   test('takes in who is in none (M4)', async () => {

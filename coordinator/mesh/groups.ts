@@ -23,6 +23,8 @@ export interface GroupsPorts {
   iceServers(volunteer: string): IceServer[]
   /** Whether an exchange of the group is under way. */
   isBusy(group: string): boolean
+  /** Whether no round is under way, so that nobody minds another group. */
+  isQuiet(): boolean
   tokensPerSecond(volunteer: string): number
   changed(): void
 }
@@ -128,7 +130,7 @@ export class Groups {
     if (group?.ending) this.#end(group, group.ending)
   }
 
-  /** [M4] A round has opened. */
+  /** [M4] A round has opened, or none is under way. */
   regroup(): void {
     const { size } = this.#run ?? { size: 0 }
     const open = this.#ungrouped()
@@ -186,6 +188,7 @@ export class Groups {
     for (const members of this.#grouped(this.#ungrouped())) {
       if (members.length > 1) this.#begin(members, this.#run.id)
     }
+    if (this.#ports.isQuiet()) this.regroup()
     this.#ports.changed()
   }
 

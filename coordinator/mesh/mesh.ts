@@ -80,6 +80,7 @@ export class Mesh {
       tell: (volunteer, event, message) => this.#tell(volunteer, event, message),
       iceServers: (volunteer) => iceServers(ice, volunteer, clock.now()),
       isBusy: (group) => this.#of(group) !== null,
+      isQuiet: () => runs.machine?.phase !== 'training',
       tokensPerSecond: (volunteer) => runs.roster.get(volunteer)?.tokensPerSecond ?? 0,
       changed: () => runs.touch(),
     })

@@ -47,11 +47,12 @@ declare global {
   }
 }
 
-/** `--preset=35m --k=1,2,4,8 --tabs=8` */
+/** `--preset=35m --k=1,2,4,8 --tabs=8 --rounds=2` */
 export async function measureMesh(flags: string[]): Promise<{ rows: Row[] }> {
   const flag = (name: string) => flags.find((one) => one.startsWith(`--${name}=`))?.split('=')[1]
   const preset = (flag('preset') ?? '35m') as PresetName // a wrong one fails at once in the schema
   const ks = (flag('k') ?? '1,2,4,8').split(',').map(Number)
+  const rounds = Number(flag('rounds') ?? ROUNDS)
   const tabs = Number(flag('tabs') ?? Math.max(...ks))
   await build({ root: ROOT, logLevel: 'error' })
   const page = await mkdtemp(join(tmpdir(), 'potluck-mesh-page-'))
@@ -62,7 +63,7 @@ export async function measureMesh(flags: string[]): Promise<{ rows: Row[] }> {
     build: { outDir: page, emptyOutDir: true, target: 'es2022', rollupOptions: { input } },
   })
   const measured: Omit<Row, 'inTimesK' | 'outTimesK'>[] = []
-  for (const k of ks) measured.push(await measure(preset, k, tabs, page))
+  for (const k of ks) measured.push(await measure({ preset, rounds, k, count: tabs, pages: page }))
   await rm(page, { recursive: true, force: true })
   const star = measured.find(({ k }) => k === 1)
   const times = (k: number, bytes: number, of: number | undefined) =>
@@ -76,7 +77,15 @@ export async function measureMesh(flags: string[]): Promise<{ rows: Row[] }> {
   }
 }
 
-async function measure(preset: PresetName, k: number, count: number, pages: string) {
+interface Case {
+  readonly preset: PresetName
+  readonly k: number
+  readonly count: number
+  readonly rounds: number
+  readonly pages: string
+}
+
+async function measure({ preset, k, count, rounds: slowRounds, pages }: Case) {
   const folder = await mkdtemp(join(tmpdir(), 'potluck-mesh-'))
   const environment = { POTLUCK_DATA: folder, POTLUCK_PORT: '0', POTLUCK_LOG: 'error' }
   const { runs, url, stop } = await startCoordinator(readConfig(environment))
@@ -100,13 +109,13 @@ async function measure(preset: PresetName, k: number, count: number, pages: stri
   const fast = await round()
   for (const tab of tabs) await slowDown(tab)
   const slow: RoundTimes[][] = []
-  for (let i = 0; i < ROUNDS; i++) slow.push(await round())
-  await until(() => (runs.view()?.history.length ?? 0) > ROUNDS)
+  for (let i = 0; i < slowRounds; i++) slow.push(await round())
+  await until(() => (runs.view()?.history.length ?? 0) > slowRounds)
   const last = runs.view()?.history.at(-1)
   await browser.close()
   const together = slow.flat().filter((one) => one.together).length
-  if (together !== (k > 1 ? ROUNDS * count : 0))
-    console.error(`k = ${k}: ${together} of ${ROUNDS * count} contributions went through groups.`)
+  if (together !== (k > 1 ? slowRounds * count : 0))
+    console.error(`k = ${k}: ${together} of ${slowRounds * count} contributions went through groups.`)
   await stop()
   await rm(folder, { recursive: true, force: true })
   const rates = fast.flatMap(({ channel }) => channel ?? [])
