@@ -16,7 +16,7 @@ import {
 } from '../../shared/protocol/mesh.ts'
 import type { Receipt } from '../../shared/protocol/run.ts'
 import { traffic } from '../storage/blobs.ts'
-import { byXmlHttpRequest } from '../swarm/transport.ts'
+import { byXmlHttpRequest, type Transport } from '../swarm/transport.ts'
 import { sendBody } from '../swarm/upload.ts'
 import { type Offered, TabExchange } from './exchange.ts'
 import { MeshGroup } from './group.ts'
@@ -54,7 +54,9 @@ export interface MeshPorts {
   token(): string
   changed(state: MeshState): void
   log(text: string): void
+  /** For measurements: a slower line. */
   readonly through?: (channel: Channel) => Channel
+  readonly transport?: Transport
 }
 
 export interface MeshContribution extends Offered {
@@ -294,7 +296,12 @@ export class Mesh {
     }
     await sendBody({
       body: { url, bytes, told: { kind }, onNetwork },
-      ...{ token: this.#ports.token(), signal, onSent: () => undefined, transport: byXmlHttpRequest },
+      ...{
+        token: this.#ports.token(),
+        signal,
+        onSent: () => undefined,
+        transport: this.#ports.transport ?? byXmlHttpRequest,
+      },
       answered: ({ status, body }) => (status === 200 ? { body } : 'unanswered'),
     })
   }

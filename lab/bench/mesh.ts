@@ -1,7 +1,7 @@
 /**
  * What the coordinator carries when k tabs average among themselves: real tabs in one Chromium, a real coordinator, real data
  * channels, made-up contributions of `35m` in int8 instead of training. Lines of 10 Mbit/s up, 50 down and 60 ms there and
- * back: HTTP slowed by Chromium, the channels by mesh/line.ts; the two do not share the line. Channels are measured before.
+ * back, by mesh/line.ts: requests and channels share them. Channels are measured before, as fast as they go.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -147,6 +147,7 @@ async function openTab(opening: Promise<BrowserContext>, url: string, folder: st
   })
   const page = await context.newPage()
   page.on('pageerror', (error) => console.error(error))
+  page.on('console', (message) => console.error(message.text()))
   page.on('requestfailed', (request) => console.error(request.url(), request.failure()?.errorText))
   await page.goto(`${url}${BASE}lab/bench/mesh/page.html`)
   return page
@@ -155,10 +156,6 @@ async function openTab(opening: Promise<BrowserContext>, url: string, folder: st
 async function slowDown(page: Page): Promise<void> {
   const { megabitsUp, megabitsDown, latencyMs } = LINE
   const [up, down] = [(megabitsUp * 1e6) / 8, (megabitsDown * 1e6) / 8]
-  const session = await page.context().newCDPSession(page)
-  await session.send('Network.enable')
-  const speed = { latency: latencyMs, uploadThroughput: up, downloadThroughput: down }
-  await session.send('Network.emulateNetworkConditions', { offline: false, ...speed })
   await page.evaluate((line) => window.benchTab.line(line), { up, down, delayMs: latencyMs / 2 })
 }
 

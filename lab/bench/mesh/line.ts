@@ -1,5 +1,11 @@
-/** A home connection for data channels: so many bytes a second up and down, all channels of the tab together, and a delay. */
+/**
+ * A home connection: so many bytes a second up and down, for all channels and requests of the tab together, and a delay.
+ * Requests wait for as long as their bytes take and then go at once.
+ */
 import type { Channel } from '../../../client/mesh/link.ts'
+import { byXmlHttpRequest, type Transport } from '../../../client/swarm/transport.ts'
+
+const plainFetch = window.fetch.bind(window)
 
 export class Line {
   /** Null: as fast as it goes. */
@@ -23,6 +29,20 @@ export class Line {
     onClose: (listener) => channel.onClose(listener),
     close: () => channel.close(),
   })
+
+  readonly transport: Transport = async (outgoing) => {
+    const { speed } = this
+    if (speed !== null) await until(this.#takeUp(outgoing.body?.length ?? 0, speed.up) + 2 * speed.delayMs)
+    return byXmlHttpRequest(outgoing)
+  }
+
+  readonly fetch = async (...asked: Parameters<typeof fetch>): Promise<Response> => {
+    const response = await plainFetch(...asked)
+    const bytes = Number(response.headers.get('content-length') ?? 0)
+    const { speed } = this
+    if (speed !== null) await until(this.#takeDown(bytes, speed.down) + 2 * speed.delayMs)
+    return response
+  }
 
   #takeUp(bytes: number, perSecond: number): number {
     this.#upFree = Math.max(this.#upFree, performance.now()) + (1_000 * bytes) / perSecond

@@ -28,6 +28,7 @@ export interface BenchTab {
 
 const signal = new AbortController().signal
 const line = new Line()
+window.fetch = line.fetch
 let run: RunView | null = null
 let wake: () => void = () => undefined
 let welcomed: () => void = () => undefined
@@ -39,12 +40,13 @@ const connection = new Connection({
   welcome(message) {
     run = message.run
     welcomed()
+    if (started) void join()
   },
   run(view) {
     run = view
     wake()
   },
-  lost: () => undefined,
+  lost: () => console.error('The connection was lost.'),
   refused: ({ message }) => console.error(message),
   removed: (reason) => console.error(reason),
 })
@@ -59,9 +61,17 @@ const mesh = new Mesh({
   changed: () => undefined,
   log: (text) => console.log(text),
   through: line.through,
+  transport: line.transport,
 })
 connection.meet(mesh)
 const weights = new GlobalWeights({ together: (hash, bytes, abort) => mesh.fetch(hash, bytes, abort) })
+
+let started = false
+
+async function join(): Promise<void> {
+  await connection.join({ backend: 'wasm', tokensPerSecond: 1_000, device: 'benchmark' })
+  mesh.announce()
+}
 
 async function until<T>(look: () => T | null | false): Promise<T> {
   for (;;) {
@@ -104,8 +114,8 @@ const tab: BenchTab = {
     await here
     mesh.expectBlobsOf(4 * (run?.parameters ?? 0))
     mesh.agree(together)
-    await connection.join({ backend: 'wasm', tokensPerSecond: 1_000, device: 'benchmark' })
-    mesh.announce()
+    started = true
+    await join()
   },
   linked: () => mesh.state.group !== null && mesh.state.group.linked === mesh.state.group.size,
   fetch: () => (run === null ? Promise.reject(new Error('There is no run.')) : fetchWeights(run)),
@@ -128,6 +138,7 @@ const tab: BenchTab = {
         connection.token,
         signal,
         () => undefined,
+        line.transport,
       ))
     if (receipt.result === 'rejected') throw new Error(receipt.message)
     const sent = Date.now()
