@@ -5,11 +5,11 @@
  */
 import { pieceOf } from '../../shared/mesh/slices.ts'
 import { ROUTES } from '../../shared/protocol/admin.ts'
-import type { PeerHeader } from '../../shared/protocol/mesh.ts'
+import { MESH_LIMITS, type PeerHeader } from '../../shared/protocol/mesh.ts'
 import { traffic } from '../storage/blobs.ts'
 import { sha256 } from '../storage/sha256.ts'
 import type { MeshGroup } from './group.ts'
-import { collector, type LinkPorts, sourceOf } from './link.ts'
+import { collector, type LinkPorts, type Sink, sourceOf } from './link.ts'
 
 type Others = Pick<MeshGroup, 'message' | 'link' | 'linked' | 'whole'>
 type Piece = Uint8Array<ArrayBuffer>
@@ -18,6 +18,8 @@ type Piece = Uint8Array<ArrayBuffer>
 interface Arrivals {
   readonly total: number
   readonly pieces: Map<number, Promise<Piece>>
+  /** When something last came of any piece; as performance.now() tells it. */
+  movedAt: number
   wake: () => void
 }
 
@@ -25,7 +27,8 @@ interface Arrivals {
 const MOST_BLOBS = 6
 /** Pieces that one member may be sending at a time. */
 const MOST_COMING = 4
-const LEAST_WAIT_MS = 3_000
+/** The others are waited for while something comes of them, and no longer than at the slowest speed that is waited for. */
+const IDLE_MS = 4_000
 
 export class SharedBlobs {
   readonly #group: Others
@@ -49,6 +52,13 @@ export class SharedBlobs {
     const arrivals = this.#of(hash, total)
     if (arrivals.total !== total || arrivals.pieces.has(from)) return null
     const { sink, whole } = collector(bytes)
+    const moving: Sink = {
+      ...sink,
+      write(piece) {
+        arrivals.movedAt = performance.now()
+        return sink.write(piece)
+      },
+    }
     arrivals.pieces.set(from, whole)
     this.#count(from, 1)
     whole
@@ -57,7 +67,7 @@ export class SharedBlobs {
         this.#count(from, -1)
         arrivals.wake()
       })
-    return { bytes, sink }
+    return { bytes, sink: moving }
   }
 
   #count(member: number, more: number): number {
@@ -72,7 +82,6 @@ export class SharedBlobs {
     const { size, index } = group.message
     if (this.#arrivals.get(hash)?.total !== bytes) this.#arrivals.delete(hash) // somebody made it up
     const arrivals = this.#of(hash, bytes)
-    const began = performance.now()
     const own = await this.#range(hash, bytes, index, signal)
     if (own === null) return null
     const { first, end } = pieceOf(bytes, size, index)
@@ -82,7 +91,7 @@ export class SharedBlobs {
         .link(other)
         ?.send(header, sourceOf(own))
         .catch(() => undefined) // it asks for itself then
-    await this.#others(arrivals, Math.max(LEAST_WAIT_MS, 4 * (performance.now() - began)), signal)
+    await this.#others(arrivals, IDLE_MS + (1_000 * bytes) / MESH_LIMITS.slowestBytesPerSecond, signal)
     const whole = new Uint8Array(bytes)
     for (let member = 0; member < size; member++) {
       const piece = member === index ? own : await this.#pieceFrom(arrivals, member)
@@ -98,7 +107,7 @@ export class SharedBlobs {
   #of(hash: string, total: number): Arrivals {
     const known = this.#arrivals.get(hash)
     if (known) return known
-    const arrivals = { total, pieces: new Map(), wake: () => undefined }
+    const arrivals: Arrivals = { total, pieces: new Map(), movedAt: 0, wake: () => undefined }
     this.#arrivals.set(hash, arrivals)
     const [oldest] = this.#arrivals.keys()
     if (this.#arrivals.size > MOST_BLOBS && oldest !== undefined) this.#arrivals.delete(oldest)
@@ -108,11 +117,12 @@ export class SharedBlobs {
   /** Until all have come, or it is quicker to ask the coordinator. */
   async #others(arrivals: Arrivals, ms: number, signal: AbortSignal): Promise<void> {
     const { size } = this.#group.message
-    const until = performance.now() + ms
+    const began = performance.now()
     for (;;) {
       signal.throwIfAborted()
       const settled = await Promise.all([...arrivals.pieces.values()].map(hasCome))
-      const left = until - performance.now()
+      const idleUntil = Math.max(began, arrivals.movedAt) + IDLE_MS
+      const left = Math.min(began + ms, idleUntil) - performance.now()
       if (settled.filter(Boolean).length >= size - 1 || left <= 0 || !this.#group.whole) return
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, Math.min(left, 250))
