@@ -6,7 +6,7 @@
 import type { Backend } from '../../shared/engine/engine.ts'
 import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import type { PresetName } from '../../shared/model/config.ts'
-import type { ContributionRow } from '../../shared/protocol/admin.ts'
+import type { ContributionRow, CorpusRow } from '../../shared/protocol/admin.ts'
 import type { EvaluationWay, TaskResult } from '../../shared/protocol/evaluation.ts'
 import type { DataRange, RejectionReason, RoundSummary, RunConfig } from '../../shared/protocol/run.ts'
 import type { ClosedRound, LeaseEnd, RolledBack } from '../rounds/machine.ts'
@@ -163,25 +163,9 @@ export interface ImportRecord {
 }
 
 /** A corpus that the operator imported. */
-export interface CorpusRecord {
-  readonly id: string
-  readonly name: string
-  /** Where it came from, as the operator gave it. */
-  readonly source: string
-  readonly licence: string
+export interface CorpusRecord extends CorpusRow {
   /** Of its index. */
   readonly hash: string
-  readonly vocabSize: number
-  readonly documents: number
-  /** To train on, end-of-text included. */
-  readonly tokens: number
-  /** Of text that `tokens` stand for. */
-  readonly bytes: number
-  readonly validationTokens: number
-  /** Lines and rows that were left out. */
-  readonly broken: number
-  readonly sample: string
-  readonly at: number
 }
 
 /** A zero-shot task whose examples are here. */
