@@ -107,7 +107,7 @@ export class Connection {
   }
 
   async mesh(on: boolean): Promise<void> {
-    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('mesh', { on }))
+    await answered(this.#patient.emitWithAck('mesh', { on }))
   }
 
   signal(group: string, to: number, signal: string): void {
@@ -119,9 +119,7 @@ export class Connection {
   }
 
   async offer(offer: z.infer<typeof offerSchema>): Promise<OfferAnswer> {
-    const answer: unknown = await this.#socket.timeout(ANSWER_MS).emitWithAck('offer', offer)
-    refuseErrors(answer)
-    return offerAnswerSchema.parse(answer)
+    return offerAnswerSchema.parse(await answered(this.#patient.emitWithAck('offer', offer)))
   }
 
   held(exchange: string, from: readonly number[]): void {
@@ -143,31 +141,27 @@ export class Connection {
 
   /** @throws Error when there is no answer in time or the answer is an error. */
   async join(message: z.infer<typeof joinSchema>): Promise<void> {
-    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('join', joinSchema.parse(message)))
+    await answered(this.#patient.emitWithAck('join', joinSchema.parse(message)))
   }
 
   async leave(): Promise<void> {
-    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('leave'))
+    await answered(this.#patient.emitWithAck('leave'))
   }
 
   async lease(request: LeaseRequest): Promise<LeaseAnswer> {
-    const answer: unknown = await this.#socket.timeout(ANSWER_MS).emitWithAck('lease', request)
-    refuseErrors(answer)
-    return leaseAnswerSchema.parse(answer)
+    return leaseAnswerSchema.parse(await answered(this.#patient.emitWithAck('lease', request)))
   }
 
   async slice(request: SliceRequest): Promise<SliceGrant> {
-    const answer: unknown = await this.#socket.timeout(ANSWER_MS).emitWithAck('slice', request)
-    refuseErrors(answer)
-    return sliceGrantSchema.parse(answer)
+    return sliceGrantSchema.parse(await answered(this.#patient.emitWithAck('slice', request)))
   }
 
   async measured(answer: SliceAnswer): Promise<void> {
-    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('measured', answer))
+    await answered(this.#patient.emitWithAck('measured', answer))
   }
 
   async release(lease: string): Promise<void> {
-    refuseErrors(await this.#socket.timeout(ANSWER_MS).emitWithAck('release', { lease }))
+    await answered(this.#patient.emitWithAck('release', { lease }))
   }
 
   /** What this tab is doing. Lost when there is no connection: the next one tells anew. */
@@ -180,6 +174,10 @@ export class Connection {
     this.#socket.volatile.emit('state', { state: volunteerState(state), ...training, ...counted })
   }
 
+  get #patient() {
+    return this.#socket.timeout(ANSWER_MS)
+  }
+
   #refusal(error: Error & { data?: { code?: string; message?: string } }) {
     const code = error.data?.code ?? 'unreachable'
     const final = FINAL.includes(code)
@@ -188,8 +186,10 @@ export class Connection {
   }
 }
 
-function refuseErrors(answer: unknown): void {
-  if (typeof answer !== 'object' || answer === null || !('error' in answer)) return
+/** @throws Error when there is no answer in time or the answer is an error. */
+async function answered(asked: Promise<unknown>): Promise<unknown> {
+  const answer = await asked
+  if (typeof answer !== 'object' || answer === null || !('error' in answer)) return answer
   const { code, message } = answer.error as { code: string; message: string } // ErrorBody is all that has `error`
   throw Object.assign(new Error(message), { code })
 }
