@@ -105,17 +105,12 @@ export class Exchange {
     return this.#phase
   }
 
-  /** How many members' contributions are in the mean, once that is known. */
-  get inMean(): number {
-    return this.#set.length
-  }
-
   /** [X1] False when it is too late. */
   offer(index: number, offer: Offer): boolean {
     if (this.#phase !== 'gathering' || offer.slices.length !== this.#slices.length) return false
     this.#gone.delete(index)
     this.#offers.set(index, offer)
-    if (this.#awaited().length === 0) this.#scatter()
+    this.look()
     return true
   }
 
@@ -129,9 +124,7 @@ export class Exchange {
     const index = this.#parts.members.indexOf(volunteer)
     if (this.#phase !== 'scattering' || !this.#reducers.includes(index)) return
     this.#held.set(index, new Set([...from.filter((one) => this.#offers.has(one)), index]))
-    const all = this.#present()
-    const awaited = this.#liveReducers().filter((one) => !all.every((m) => this.#held.get(one)?.has(m)))
-    if (awaited.length === 0) this.#reduce()
+    if (this.#allHeld()) this.#reduce()
   }
 
   /**
@@ -147,17 +140,12 @@ export class Exchange {
     switch (this.#phase) {
       case 'gathering':
         this.#offers.delete(index)
-        if (this.#awaited().length === 0 && this.#offers.size > 0) this.#scatter()
+        this.look()
         return
-      case 'scattering': {
-        const all = this.#present()
-        if (all.length < 2) {
-          this.fail('Too few are left.')
-          return
-        }
-        if (this.#liveReducers().every((one) => all.every((m) => this.#held.get(one)?.has(m)))) this.#reduce()
+      case 'scattering':
+        if (this.#present().length < 2) this.fail('Too few are left.')
+        else if (this.#allHeld()) this.#reduce()
         return
-      }
       case 'reducing':
       case 'auditing':
         this.#askForOwn()
@@ -221,6 +209,17 @@ export class Exchange {
     return [...new Set(busy)].filter((index) => !this.#gone.has(index))
   }
 
+  /** Bytes of the largest slice. */
+  get #largest(): number {
+    return Math.max(...this.#slices.map(({ bytes }) => bytes))
+  }
+
+  /** Whether every reducer has the slices of everybody who is there. */
+  #allHeld(): boolean {
+    const there = this.#present()
+    return this.#liveReducers().every((one) => there.every((m) => this.#held.get(one)?.has(m)))
+  }
+
   #nextPhase(phase: Phase, bytes: number, late: () => void): void {
     this.#cancelPhase()
     this.#phase = phase
@@ -239,8 +238,7 @@ export class Exchange {
       return
     }
     this.#reducers = this.#slices.map((_, s) => (there.includes(s) ? s : (there[s % there.length] as number))) // there are two
-    const largest = Math.max(...this.#slices.map(({ bytes }) => bytes))
-    this.#nextPhase('scattering', 2 * largest * there.length, () => this.#reduce())
+    this.#nextPhase('scattering', 2 * this.#largest * there.length, () => this.#reduce())
     const { id: exchange, group, codec, parameters } = this.#parts
     const members = there.map((index) => ({ index, slices: [...(this.#offers.get(index)?.slices ?? [])] }))
     const message: ExchangeMessage = { exchange, group, codec, parameters, members, reducers: this.#reducers }
@@ -255,8 +253,7 @@ export class Exchange {
       this.fail('Too few slices came through.')
       return
     }
-    const largest = Math.max(...this.#slices.map(({ bytes }) => bytes))
-    this.#nextPhase('reducing', 2 * largest, () => this.#lateReducers())
+    this.#nextPhase('reducing', 2 * this.#largest, () => this.#lateReducers())
     const set = this.#set.map((index) => ({ index, weight: this.#offers.get(index)?.weight ?? 0 }))
     const message: ReduceMessage = { exchange: this.id, set }
     for (const index of this.#liveReducers()) {
@@ -294,8 +291,7 @@ export class Exchange {
     this.#askForOwn()
     if (this.#asked.size === before) this.fail('A slice did not come.')
     if (this.#phase !== 'reducing') return
-    const largest = Math.max(...this.#slices.map(({ bytes }) => bytes))
-    this.#nextPhase('reducing', 2 * largest, () => this.fail('A slice did not come.'))
+    this.#nextPhase('reducing', 2 * this.#largest, () => this.fail('A slice did not come.'))
   }
 
   /** [X3] Of slices whose reducers have gone. */
