@@ -1,7 +1,7 @@
 /** What tabs do in an exchange, over links in memory; the coordinator is the test. Rules of coordinator/mesh/RULES.md. */
 import { describe, expect, test } from 'vitest'
 import { CODECS } from '../../shared/codec/codec.ts'
-import { meanSlice, slicesOf } from '../../shared/mesh/slices.ts'
+import { isSlice, meanSlice, slicesOf } from '../../shared/mesh/slices.ts'
 import type { ExchangeMessage, PeerHeader } from '../../shared/protocol/mesh.ts'
 import type { Receipt } from '../../shared/protocol/run.ts'
 import { sha256 } from '../storage/sha256.ts'
@@ -13,7 +13,7 @@ const PARAMETERS = 5 * 4_096 + 100
 const CODEC = 'int8'
 const ID = 'an-exchange'
 
-type Uploaded = { slice: number; kind: string; bytes: Uint8Array }
+type Uploaded = { slice: number; kind: string; attempt: number; bytes: Uint8Array }
 
 class Tab {
   readonly bytes: Uint8Array<ArrayBuffer>
@@ -22,6 +22,8 @@ class Tab {
   readonly uploaded: Uploaded[] = []
   readonly quits: string[] = []
   fails = false
+  /** Uploads wait for it. */
+  line: Promise<void> | null = null
   commitments = { sha256: '', slices: [] as string[] }
 
   constructor(readonly member: FakeMember) {
@@ -38,11 +40,12 @@ class Tab {
       held: (from) => this.held.push(from),
       quit: (why) => this.quits.push(why),
       mean: async (codec, count, members) => meanSlice(codec, count, members),
-      upload: async (slice, kind, bytes) => {
+      isSlice: async (codec, count, bytes) => isSlice(codec, count, bytes),
+      upload: async ({ slice, kind, attempt }, bytes) => {
+        await this.line
         if (this.fails) throw new Error('refused')
-        this.uploaded.push({ slice, kind, bytes: bytes.slice() })
+        this.uploaded.push({ slice, kind, attempt, bytes: bytes.slice() })
       },
-      measured: () => undefined,
     })
     member.accept = (from, header: Extract<PeerHeader, { kind: 'slice' }>) =>
       this.exchange.accept(from, header)
@@ -84,8 +87,9 @@ const holdsAll = (tab: Tab, size: number) => until(() => tab.held.at(-1)?.length
 /** Time for what should not happen. */
 const pause = () => new Promise((resolve) => setTimeout(resolve, 20))
 
-const setOf = (all: readonly Tab[]) => ({
+const setOf = (all: readonly Tab[], attempt = 1) => ({
   exchange: ID,
+  attempt,
   set: all.map((_, index) => ({ index, weight: 100 + index })),
 })
 const meanOf = (all: readonly Tab[], slice: number) =>
@@ -110,7 +114,7 @@ describe('a tab', () => {
     for (const tab of all) tab.exchange.reduce(setOf(all))
     await until(() => all.every(({ uploaded }) => uploaded.length > 0))
     for (const [index, { uploaded, quits }] of all.entries()) {
-      expect(uploaded).toEqual([{ slice: index, kind: 'mean', bytes: meanOf(all, index) }])
+      expect(uploaded).toEqual([{ slice: index, kind: 'mean', attempt: 1, bytes: meanOf(all, index) }])
       expect(quits).toEqual([])
     }
   })
@@ -133,7 +137,7 @@ describe('a tab', () => {
     for (const tab of present) tab.exchange.begin(messageFor(all, { members, reducers: [0, 2, 2] }))
     for (const tab of present) await holdsAll(tab, 2)
     const set = [0, 2].map((index) => ({ index, weight: 1 }))
-    for (const tab of present) tab.exchange.reduce({ exchange: ID, set })
+    for (const tab of present) tab.exchange.reduce({ exchange: ID, attempt: 1, set })
     await until(() => present[1].uploaded.length === 2)
     expect(present[1].uploaded.map(({ slice }) => slice)).toEqual([1, 2])
   })
@@ -151,6 +155,19 @@ describe('a tab', () => {
     expect(first.held.at(-1)).toEqual([0, 1])
     await third.send(0, 0, third.slice(0)) // the right one after all
     await holdsAll(first, 3)
+  })
+
+  test('does not hold a slice of no numbers, though its owner committed to it (X2)', async () => {
+    const all = await tabs(3)
+    const [first, , third] = all as [Tab, Tab, Tab]
+    const { offset = 0 } = slicesOf(PARAMETERS, 3, CODEC)[0] ?? {}
+    third.bytes.set([0xff, 0xff], offset) // the scale of a block
+    third.commitments = await third.exchange.commitments()
+    for (const tab of all) tab.exchange.begin(messageFor(all))
+    await until(() => first.held.at(-1)?.length === 2)
+    await pause()
+    expect(first.held.at(-1)).toEqual([0, 1])
+    expect(all.map(({ held }) => held.at(-1)?.length)).toEqual([2, 3, 3])
   })
 
   test('keeps the slice that it told of, whatever comes afterwards or beside it (X2)', async () => {
@@ -193,6 +210,30 @@ describe('a tab', () => {
     await refused(second.send(0, 1, second.slice(1)))
   })
 
+  test('takes the mean again over a smaller set, and gives the first one up (X3)', async () => {
+    const all = await tabs(3)
+    const [first] = all as [Tab, Tab, Tab]
+    for (const tab of all) tab.exchange.begin(messageFor(all))
+    await holdsAll(first, 3)
+    let refuse: () => void = () => undefined
+    first.line = new Promise((_, reject) => {
+      refuse = () => reject(new Error('Nobody waits for this slice.'))
+    })
+    first.exchange.reduce(setOf(all))
+    await pause()
+    first.exchange.reduce({ ...setOf(all, 2), set: setOf(all).set.slice(0, 2) })
+    refuse()
+    first.line = null
+    await until(() => first.uploaded.length > 0)
+    first.exchange.reduce(setOf(all)) // comes again, too late
+    await pause()
+    const { count = 0 } = slicesOf(PARAMETERS, 3, CODEC)[0] ?? {}
+    const members = all.slice(0, 2).map((tab, index) => ({ bytes: tab.slice(0), weight: 100 + index }))
+    const bytes = meanSlice(CODEC, count, members)
+    expect(first.uploaded).toEqual([{ slice: 0, kind: 'mean', attempt: 2, bytes }])
+    expect(first.quits).toEqual([])
+  })
+
   test('leaves a mean to the others when it lacks a slice of the set (X3)', async () => {
     const all = await tabs(3)
     const [first, second] = all as [Tab, Tab, Tab]
@@ -209,8 +250,8 @@ describe('a tab', () => {
     tab.exchange.own(null)
     await until(() => tab.uploaded.length === 2)
     expect(tab.uploaded).toEqual([
-      { slice: 2, kind: 'own', bytes: tab.slice(2) },
-      { slice: 0, kind: 'whole', bytes: tab.bytes },
+      { slice: 2, kind: 'own', attempt: 0, bytes: tab.slice(2) },
+      { slice: 0, kind: 'whole', attempt: 0, bytes: tab.bytes },
     ])
   })
 

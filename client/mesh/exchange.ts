@@ -9,6 +9,7 @@ import type { Receipt } from '../../shared/protocol/run.ts'
 import { sha256 } from '../storage/sha256.ts'
 import type { MeshGroup } from './group.ts'
 import { collector, type LinkPorts, sourceOf } from './link.ts'
+import { Pace } from './pace.ts'
 
 export interface Offered {
   readonly lease: string
@@ -18,13 +19,20 @@ export interface Offered {
   readonly codec: CodecName
 }
 
+/** Of what goes to the coordinator; see PUT /exchanges in shared/protocol/mesh.ts. */
+export interface Piece {
+  readonly kind: 'mean' | 'own' | 'whole'
+  readonly slice: number
+  readonly attempt: number
+}
+
 export interface ExchangePorts {
   held(from: readonly number[]): void
   quit(why: string): void
   mean(codec: CodecName, count: number, members: readonly Weighed[]): Promise<Uint8Array<ArrayBuffer>>
-  upload(slice: number, kind: 'mean' | 'own' | 'whole', bytes: Uint8Array<ArrayBuffer>): Promise<void>
-  /** How fast a slice went to another tab. */
-  measured(bytesPerSecond: number): void
+  /** Whether it holds numbers. */
+  isSlice(codec: CodecName, count: number, bytes: Uint8Array<ArrayBuffer>): Promise<boolean>
+  upload(piece: Piece, bytes: Uint8Array<ArrayBuffer>): Promise<void>
 }
 
 /** An earlier exchange's may still be on its way, or came damaged; more is a flood. */
@@ -43,6 +51,9 @@ export class TabExchange {
   readonly #taken = new Map<number, number>()
   #message: ExchangeMessage | null = null
   #told = ''
+  /** Of the last set that the coordinator told. */
+  #attempt = 0
+  readonly #pace = new Pace()
   #settle: (receipt: Receipt | null) => void = () => undefined
   /** Resolves when the coordinator has said how it ended, or this tab has given up: null, then send directly. */
   readonly settled: Promise<Receipt | null>
@@ -108,15 +119,18 @@ export class TabExchange {
   }
 
   /** [X3] */
-  reduce({ set }: ReduceMessage): void {
-    this.#run(this.#reduce(set))
+  reduce({ attempt, set }: ReduceMessage): void {
+    if (attempt <= this.#attempt) return
+    this.#attempt = attempt
+    this.#run(this.#reduce(attempt, set))
   }
 
   /** [X3] [X6] */
   own(slice: number | null): void {
     const { bytes } = this.#offered
-    if (slice === null) this.#run(this.#ports.upload(0, 'whole', bytes))
-    else this.#run(this.#ports.upload(slice, 'own', cut(bytes, this.#slices[slice])))
+    const whole = { kind: 'whole', slice: 0, attempt: 0 } as const
+    if (slice === null) this.#run(this.#ports.upload(whole, bytes))
+    else this.#run(this.#ports.upload({ ...whole, kind: 'own', slice }, cut(bytes, this.#slices[slice])))
   }
 
   end(receipt: Receipt | null): void {
@@ -127,6 +141,11 @@ export class TabExchange {
   quit(why: string): void {
     this.#ports.quit(why)
     this.#settle(null)
+  }
+
+  /** Bytes a second that this tab sent to the others; null when it sent nothing. */
+  get bytesPerSecond(): number | null {
+    return this.#pace.bytesPerSecond
   }
 
   get #me(): number {
@@ -145,12 +164,12 @@ export class TabExchange {
       slice,
       bytes: bytes.length,
     }
-    const began = performance.now()
+    this.#pace.begin(performance.now())
     // Who does not want it, or is gone, is the coordinator's to judge.
     await this.#group
       .link(to)
       ?.send(header, sourceOf(bytes))
-      .then(() => this.#ports.measured((1_000 * bytes.length) / Math.max(1, performance.now() - began)))
+      .then(() => this.#pace.sent(bytes.length, performance.now()))
       .catch(() => undefined)
   }
 
@@ -158,16 +177,20 @@ export class TabExchange {
   async #look(): Promise<void> {
     const message = this.#message
     if (message === null) return
+    const { codec } = message
     const mine = this.#mine(message)
     for (const { index, slices } of message.members) {
       if (index === this.#me) continue
       for (const slice of mine) {
         const name = nameOf(message.exchange, slice, index)
         const bytes = this.#came.get(name)
-        // Other bytes than committed to are as good as none.
         if (bytes === undefined || this.#sound.has(name)) continue
-        if ((await sha256(bytes)) === slices[slice]) this.#sound.add(name)
-        else if (this.#came.get(name) === bytes) this.#came.delete(name)
+        if ((await sha256(bytes)) !== slices[slice]) {
+          // As good as none: what was committed to may still come.
+          if (this.#came.get(name) === bytes) this.#came.delete(name)
+        } else if (await this.#ports.isSlice(codec, this.#slices[slice]?.count ?? 0, bytes)) {
+          this.#sound.add(name)
+        }
       }
     }
     const holds = (index: number) =>
@@ -187,7 +210,7 @@ export class TabExchange {
     )
   }
 
-  async #reduce(set: ReduceMessage['set']): Promise<void> {
+  async #reduce(attempt: number, set: ReduceMessage['set']): Promise<void> {
     const message = this.#message
     if (message === null) return
     const { codec } = message
@@ -198,7 +221,10 @@ export class TabExchange {
       })
       if (members.length < set.length) continue // its members bring their own
       const mean = await this.#ports.mean(codec, this.#slices[slice]?.count ?? 0, members)
-      await this.#ports.upload(slice, 'mean', mean)
+      if (attempt !== this.#attempt) return
+      await this.#ports.upload({ kind: 'mean', slice, attempt }, mean).catch((error: unknown) => {
+        if (attempt === this.#attempt) throw error // else nobody waits for it any more
+      })
     }
   }
 }

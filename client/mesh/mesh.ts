@@ -18,7 +18,7 @@ import type { Receipt } from '../../shared/protocol/run.ts'
 import { traffic } from '../storage/blobs.ts'
 import { byXmlHttpRequest, type Transport } from '../swarm/transport.ts'
 import { sendBody } from '../swarm/upload.ts'
-import { type Offered, TabExchange } from './exchange.ts'
+import { type Offered, type Piece, TabExchange } from './exchange.ts'
 import { MeshGroup } from './group.ts'
 import type { Channel, LinkPorts } from './link.ts'
 import type { Meaner } from './mean.worker.ts'
@@ -111,8 +111,8 @@ export class Mesh {
     this.#changed()
   }
 
-  /** Bytes a second of the slowest slice that went to another tab; null before the first. */
-  get slowest(): number | null {
+  /** Bytes a second to the other tabs in the last exchange; null before the first. */
+  get bytesPerSecond(): number | null {
     return this.#rate
   }
 
@@ -195,10 +195,9 @@ export class Mesh {
       held: (from) => id !== null && this.#ports.held(id, from),
       quit,
       mean: (codec, count, members) => this.#mean(codec, count, members),
-      upload: (slice, kind, bytes) => this.#upload(ROUTES.exchange(id ?? '', slice), kind, bytes, signal),
-      measured: (rate) => {
-        this.#rate = Math.min(this.#rate ?? rate, rate)
-      },
+      isSlice: (codec, count, bytes) => this.#meaner.isSlice(codec, count, bytes),
+      upload: (piece, bytes) =>
+        this.#upload({ url: ROUTES.exchange(id ?? '', piece.slice), piece, bytes }, signal),
     })
     this.#exchange = exchange
     try {
@@ -235,6 +234,7 @@ export class Mesh {
       this.#exchange = null
       this.#exchangeId = null
       this.#early = []
+      this.#measured(exchange.bytesPerSecond)
       this.#changed()
     }
   }
@@ -245,6 +245,13 @@ export class Mesh {
     const blob = (await this.#blobs?.fetch(hash, bytes, signal)) ?? null
     this.#changed()
     return blob
+  }
+
+  #measured(bytesPerSecond: number | null): void {
+    if (bytesPerSecond === null) return
+    this.#rate = bytesPerSecond
+    const group = this.#group
+    if (group) this.#ports.linked(group.message.group, group.linked, bytesPerSecond)
   }
 
   #forExchange(id: string, apply: (exchange: TabExchange) => void): void {
@@ -264,38 +271,32 @@ export class Mesh {
     return known ? (this.#exchange?.accept(from, data) ?? null) : null
   }
 
+  get #meaner(): Remote<Meaner> {
+    this.#worker ??= openMeaner()
+    return this.#worker.remote
+  }
+
   async #mean(
     codec: CodecName,
     count: number,
     members: readonly Weighed[],
   ): Promise<Uint8Array<ArrayBuffer>> {
-    this.#worker ??= openMeaner()
-    // What is only a part of a buffer would be copied with all of it.
-    const own = members.map(({ bytes, weight }) => ({
-      bytes: bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice(),
-      weight,
-    }))
-    return this.#worker.remote.mean(
-      codec,
-      count,
-      transfer(
-        own,
-        own.map(({ bytes }) => bytes.buffer as ArrayBuffer),
-      ),
-    )
+    // Copies: these slices may be wanted again for a smaller set.
+    const own = members.map(({ bytes, weight }) => ({ bytes: bytes.slice(), weight }))
+    const buffers = own.map(({ bytes }) => bytes.buffer)
+    return this.#meaner.mean(codec, count, transfer(own, buffers))
   }
 
   async #upload(
-    url: string,
-    kind: 'mean' | 'own' | 'whole',
-    bytes: Uint8Array<ArrayBuffer>,
+    { url, piece, bytes }: { url: string; piece: Piece; bytes: Uint8Array<ArrayBuffer> },
     signal: AbortSignal,
   ): Promise<void> {
     const onNetwork = (more: number) => {
       traffic.up += more
     }
+    const told = { kind: piece.kind, attempt: String(piece.attempt) }
     await sendBody({
-      body: { url, bytes, told: { kind }, onNetwork },
+      body: { url, bytes, told, onNetwork },
       ...{
         token: this.#ports.token(),
         signal,

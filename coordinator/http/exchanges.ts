@@ -19,9 +19,9 @@ export function exchangeRoutes(app: FastifyInstance, parts: HttpParts): void {
   }
   const askedOf = async (request: FastifyRequest) => {
     const { exchange, slice } = parse(exchangeParamsSchema, request.params)
-    const { kind, sha256, offset } = parse(exchangeQuerySchema, request.query)
+    const query = parse(exchangeQuerySchema, request.query)
     const volunteer = (await authenticate(parts, request)).id
-    return { exchange, slice, kind, sha256, offset, volunteer }
+    return { exchange, slice, ...query, volunteer }
   }
 
   app.head('/exchanges/:exchange/:slice', limited, async (request, reply) => {

@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { slicesOf } from '../../shared/mesh/slices.ts'
 import { MESH_LIMITS } from '../../shared/protocol/mesh.ts'
-import { Exchange, type Kind, type Offer, type Result } from './exchange.ts'
+import { Exchange } from './exchange.ts'
+import type { Kind, Offer, Result } from './exchangeParts.ts'
 import { HandClock, settled } from './testing.ts'
 
 /** Values of a slice; see GRAIN of slices.ts. */
@@ -30,7 +31,7 @@ interface TableParts {
   expected?: readonly number[]
   chance?: () => number
   sliceHashes?: (hash: string) => string[]
-  fits?: boolean
+  fits?: (offer: Offer) => boolean
   sliceMean?: (hashes: readonly string[]) => Promise<string | null>
   settle?: (result: Result) => Promise<ReadonlyMap<string, object>>
 }
@@ -73,7 +74,7 @@ class Table {
         },
         sliceHashes: async (hash) =>
           parts.sliceHashes?.(hash) ?? this.slices.map((_, slice) => `${hash}/${slice}`),
-        fits: async () => parts.fits ?? true,
+        fits: async (offer) => parts.fits?.(offer) ?? true,
         settle: async (result) => {
           this.results.push(result)
           const receipts = new Map(result.members.map(({ lease }) => [lease, { lease }]))
@@ -99,11 +100,16 @@ class Table {
     this.exchange.lost(name(index), withdraws)
   }
 
+  expects(volunteer: string, kind: Kind, slice: number) {
+    return this.exchange.expects(volunteer, { kind, slice, attempt: this.attempt })
+  }
+
   /** As mesh.ts does when the bytes have come; false when nobody waits for them. */
   bring(index: number, kind: Kind, slice: number, hash: string): boolean {
-    const expected = this.exchange.expects(name(index), kind, slice)
+    const piece = { kind, slice, attempt: this.attempt }
+    const expected = this.exchange.expects(name(index), piece)
     if (expected === null || (expected.hash !== null && expected.hash !== hash)) return false
-    this.exchange.arrived(name(index), kind, slice, hash, expected.bytes)
+    this.exchange.arrived(name(index), piece, hash, expected.bytes)
     return true
   }
 
@@ -136,8 +142,18 @@ class Table {
     return ends
   }
 
+  /** Of the last set that was told. */
+  get attempt(): number {
+    return Number(this.#lastReduce()?.message.attempt ?? 0)
+  }
+
+  #lastReduce(): Told | undefined {
+    return this.told.findLast(({ event }) => event === 'reduce')
+  }
+
+  /** The last. */
   set(): unknown {
-    const reduce = this.told.find(({ event }) => event === 'reduce')
+    const reduce = this.#lastReduce()
     return (reduce?.message.set as { index: number }[] | undefined)?.map(({ index }) => index)
   }
 }
@@ -404,43 +420,108 @@ describe('reducing', () => {
     expect(table.ends()).toEqual(everybody(3, 'accepted'))
   })
 
-  test('who goes and owes a slice ends it at once (X5)', () => {
+  test('who goes and owes a slice costs the others no more than that slice (X3)', async () => {
     const table = reducing()
+    table.mean(0, all(3))
+    expect(table.attempt).toBe(1)
     table.lost(2)
-    expect(table.ends()).toEqual(everybody(3, 'direct'))
-    expect([table.over, table.clock.waiting]).toEqual([1, 0])
+    expect([table.attempt, table.set(), table.ends()]).toEqual([2, [0, 1], { 2: 'direct' }])
+    expect(table.asked()).toEqual([0, 1].map((index) => ({ index, slice: 2 })))
+    for (const index of [0, 1]) table.own(index, 2)
+    for (const slice of [0, 1]) table.mean(slice, [0, 1])
+    await settled()
+    expect(table.results).toEqual([
+      {
+        slices: [0, 1, 2].map((slice) => meanHash(slice, [0, 1])),
+        members: [0, 1].map((index) => offerOf(index, 3)),
+        bytes: 5 * 4 * GRAIN, // a mean of the larger set among them
+      },
+    ])
+    expect(table.ends()).toEqual({ 0: 'accepted', 1: 'accepted', 2: 'direct' })
   })
 
-  test('when a slice is asked of who has gone, it is over once and for all (X5)', async () => {
+  test('a mean of a larger set is no mean of the smaller one (X3)', async () => {
+    const table = reducing({ size: 4 })
+    const larger = { kind: 'mean', slice: 0, attempt: 1 } as const
+    expect(table.exchange.expects(name(0), larger)).not.toBeNull()
+    table.lost(3)
+    expect(table.exchange.expects(name(0), larger)).toBeNull()
+    table.exchange.arrived(name(0), larger, meanHash(0, all(4)), 4 * GRAIN) // was on its way
+    expect(table.mean(0, [0, 1, 2])).toBe(true)
+    for (const slice of [1, 2]) table.mean(slice, [0, 1, 2])
+    for (const index of [0, 1, 2]) table.own(index, 3)
+    await settled()
+    expect(table.results[0]?.slices).toEqual(all(4).map((slice) => meanHash(slice, [0, 1, 2])))
+  })
+
+  test('a mean that the coordinator takes of a larger set is dropped with it (X3)', async () => {
+    const answers: (() => void)[] = []
+    const table = reducing({
+      size: 4,
+      sliceMean: (hashes) =>
+        new Promise((resolve) => answers.push(() => resolve(`mean of ${hashes.join('+')}`))),
+    })
+    for (const slice of [0, 1]) table.mean(slice, all(4))
+    await table.clock.pass(phaseMs(2 * 4 * GRAIN))
+    for (const index of all(4)) table.own(index, 2)
+    for (const index of [0, 1, 2]) table.own(index, 3)
+    expect(answers).toHaveLength(1)
+    table.lost(3)
+    for (const answer of answers.splice(0)) answer()
+    await settled()
+    for (const slice of [0, 1]) table.mean(slice, [0, 1, 2])
+    for (let i = 0; i < 2; i++) {
+      for (const answer of answers.splice(0)) answer()
+      await settled()
+    }
+    expect(table.results[0]?.slices).toEqual(all(4).map((slice) => meanHash(slice, [0, 1, 2])))
+  })
+
+  test('with one left it is over, once and for all (X5)', async () => {
     const table = reducing()
     table.mean(0, all(3))
     table.lost(0)
-    expect(table.exchange.phase).toBe('reducing')
+    expect(table.exchange.phase).toBe('reducing') // it owes nothing
     await table.clock.pass(phaseMs(2 * 4 * GRAIN)) // 1 and 2 bring nothing; 0 cannot bring its own
+    expect(table.ends()).toEqual({ 0: 'direct' })
+    table.lost(1)
     expect(table.exchange.phase).toBe('over')
     await table.clock.pass(UNTIL_MS)
     expect(table.ends()).toEqual(everybody(3, 'direct'))
     expect([table.over, table.clock.waiting]).toEqual([1, 0])
   })
 
-  test('who withdraws from the mean ends it at once (X5)', async () => {
+  test('who brings neither mean nor its own is left out (X3 X5)', async () => {
+    const table = reducing()
+    for (const slice of [0, 1]) table.mean(slice, all(3))
+    await table.clock.pass(phaseMs(2 * 4 * GRAIN))
+    for (const index of [0, 1]) table.own(index, 2)
+    await table.clock.pass(phaseMs(2 * 4 * GRAIN))
+    expect([table.set(), table.ends()]).toEqual([[0, 1], { 2: 'direct' }])
+    for (const slice of [0, 1]) table.mean(slice, [0, 1])
+    await settled()
+    expect(table.results[0]?.slices).toEqual([0, 1, 2].map((slice) => meanHash(slice, [0, 1])))
+  })
+
+  test('who withdraws is left out of the mean, though it has brought everything (X5)', async () => {
     const table = reducing()
     table.mean(2, all(3))
     table.lost(2, true)
-    expect(table.ends()).toEqual(everybody(3, 'direct'))
-    for (const slice of [0, 1]) expect(table.mean(slice, all(3))).toBe(false)
+    expect(table.ends()).toEqual({ 2: 'direct' })
+    for (const slice of [0, 1]) table.mean(slice, [0, 1])
+    for (const index of [0, 1]) table.own(index, 2)
     await settled()
-    expect(table.results).toEqual([])
+    expect(table.results[0]?.members.map(({ lease }) => lease)).toEqual(['lease 0', 'lease 1'])
   })
 
   test('takes the mean of a slice from its reducer only (X3)', () => {
     const table = reducing()
-    expect(table.exchange.expects('v1', 'mean', 0)).toBeNull()
-    expect(table.exchange.expects('a stranger', 'mean', 0)).toBeNull()
-    expect(table.exchange.expects('v0', 'mean', 9)).toBeNull()
-    expect(table.exchange.expects('v0', 'own', 0)).toBeNull()
-    expect(table.exchange.expects('v0', 'whole', 0)).toBeNull()
-    expect(table.exchange.expects('v0', 'mean', 0)).toEqual({ bytes: 4 * GRAIN, hash: null })
+    expect(table.expects('v1', 'mean', 0)).toBeNull()
+    expect(table.expects('a stranger', 'mean', 0)).toBeNull()
+    expect(table.expects('v0', 'mean', 9)).toBeNull()
+    expect(table.expects('v0', 'own', 0)).toBeNull()
+    expect(table.expects('v0', 'whole', 0)).toBeNull()
+    expect(table.expects('v0', 'mean', 0)).toEqual({ bytes: 4 * GRAIN, hash: null })
     table.mean(0, all(3))
     expect(table.mean(0, all(3))).toBe(true) // the answer was lost
     expect(table.bring(0, 'mean', 0, 'another')).toBe(false)
@@ -449,7 +530,7 @@ describe('reducing', () => {
   test('takes of the members’ own only what they committed to (X2 X3)', async () => {
     const table = reducing()
     await table.clock.pass(phaseMs(2 * 4 * GRAIN))
-    expect(table.exchange.expects('v1', 'own', 2)).toEqual({ bytes: 4 * GRAIN, hash: sliceHash(1, 2) })
+    expect(table.expects('v1', 'own', 2)).toEqual({ bytes: 4 * GRAIN, hash: sliceHash(1, 2) })
   })
 
   test('slices that hold no numbers end it (X5)', async () => {
@@ -458,6 +539,18 @@ describe('reducing', () => {
     for (const slice of all(3)) for (const index of all(3)) table.own(index, slice)
     await settled()
     expect(table.ends()).toEqual(everybody(3, 'direct'))
+  })
+
+  test('whose slice holds no numbers is left out (X5)', async () => {
+    const table = reducing({
+      sliceMean: async (hashes) =>
+        hashes.some((hash) => hash.startsWith('v1')) ? null : `mean of ${hashes.join('+')}`,
+    })
+    for (const slice of [0, 1]) table.mean(slice, all(3))
+    await table.clock.pass(phaseMs(2 * 4 * GRAIN))
+    for (const index of all(3)) table.own(index, 2)
+    await settled()
+    expect([table.set(), table.ends()]).toEqual([[0, 2], { 1: 'direct' }])
   })
 
   test('a coordinator that fails is nobody’s loss (X5)', async () => {
@@ -496,8 +589,8 @@ describe('looking by chance', () => {
       ...all(3).map((index) => ({ index, slice: 0 })),
       { index: 0, slice: null },
     ])
-    expect(table.exchange.expects('v0', 'whole', 0)).toEqual({ bytes: 3 * 4 * GRAIN, hash: 'v0' })
-    expect(table.exchange.expects('v1', 'whole', 0)).toBeNull()
+    expect(table.expects('v0', 'whole', 0)).toEqual({ bytes: 3 * 4 * GRAIN, hash: 'v0' })
+    expect(table.expects('v1', 'whole', 0)).toBeNull()
     for (const index of all(3)) table.own(index, 0)
     table.bring(0, 'whole', 0, 'v0')
     await settled()
@@ -529,34 +622,47 @@ describe('looking by chance', () => {
     expect(table.ends()).toEqual(everybody(3, 'accepted'))
   })
 
-  test('whose slices are not those of its whole is caught, and spoils it (X6)', async () => {
-    const table = audited({ sliceHashes: () => ['others', 'than', 'committed'] })
+  /** 1 and 2 go on without 0, and are looked at again: slice 0, and member 1's whole. */
+  async function withoutZero(table: Table): Promise<void> {
+    expect(table.caught.map(({ index }) => index)).toEqual([0])
+    expect([table.set(), table.ends()]).toEqual([[1, 2], { 0: 'direct' }])
+    for (const slice of [1, 2]) table.mean(slice, [1, 2])
+    for (const index of [1, 2]) table.own(index, 0)
+    await settled()
+    table.bring(1, 'whole', 0, 'v1')
+    await settled()
+    expect(table.results[0]?.slices).toEqual(all(3).map((slice) => meanHash(slice, [1, 2])))
+    expect(table.ends()).toEqual({ 0: 'direct', 1: 'accepted', 2: 'accepted' })
+    expect(table.caught).toHaveLength(1)
+  }
+
+  test('whose slices are not those of its whole is caught, and left out (X6)', async () => {
+    const committed = (hash: string) => all(3).map((slice) => `${hash}/${slice}`)
+    const table = audited({
+      sliceHashes: (hash) => (hash === 'v0' ? ['others', 'than', 'committed'] : committed(hash)),
+    })
     for (const slice of all(3)) table.mean(slice, all(3))
     for (const index of all(3)) table.own(index, 0)
     table.bring(0, 'whole', 0, 'v0')
     await settled()
-    expect(table.caught.map(({ index }) => index)).toEqual([0])
-    expect([table.results, table.ends()]).toEqual([[], everybody(3, 'direct')])
+    await withoutZero(table)
   })
 
-  test('whose whole could not count by itself is caught, and spoils it (X6)', async () => {
-    const table = audited({ fits: false })
+  test('whose whole could not count by itself is caught, and left out (X6)', async () => {
+    const table = audited({ fits: ({ volunteer }) => volunteer !== 'v0' })
     for (const slice of all(3)) table.mean(slice, all(3))
     for (const index of all(3)) table.own(index, 0)
     table.bring(0, 'whole', 0, 'v0')
     await settled()
-    expect(table.caught.map(({ index }) => index)).toEqual([0])
-    expect([table.results, table.ends()]).toEqual([[], everybody(3, 'direct')])
+    await withoutZero(table)
   })
 
-  test('who does not bring what is looked at is caught, nobody else (X6)', async () => {
+  test('who does not bring what is looked at is caught, nobody else, and left out (X6)', async () => {
     const table = audited()
     for (const slice of all(3)) table.mean(slice, all(3))
-    for (const index of [0, 2]) table.own(index, 0)
-    table.bring(0, 'whole', 0, 'v0')
+    for (const index of [1, 2]) table.own(index, 0)
     await table.clock.pass(phaseMs(2 * 3 * 4 * GRAIN))
-    expect(table.caught.map(({ index }) => index)).toEqual([1])
-    expect([table.results, table.ends()]).toEqual([[], everybody(3, 'direct')])
+    await withoutZero(table)
   })
 
   test('nobody is caught because the coordinator is slow to compare (X6)', async () => {
@@ -578,11 +684,17 @@ describe('looking by chance', () => {
     expect([table.caught, table.ends()]).toEqual([[], everybody(3, 'accepted')])
   })
 
-  test('who goes instead ends it (X5 X6)', () => {
-    const table = audited()
+  test('who goes instead is left out, and the others are looked at all the same (X5 X6)', async () => {
+    let looks = 0
+    const table = audited({ auditRate: 0.5, chance: () => (looks++ === 0 ? 0 : 0.9) })
     for (const slice of all(3)) table.mean(slice, all(3))
+    expect(table.exchange.phase).toBe('auditing')
     table.lost(1)
-    expect(table.ends()).toEqual(everybody(3, 'direct'))
+    expect([table.set(), table.ends()]).toEqual([[0, 2], { 1: 'direct' }])
+    for (const slice of [0, 2]) table.mean(slice, [0, 2])
+    for (const index of [0, 2]) table.own(index, 1)
+    await settled()
+    expect([table.exchange.phase, table.caught]).toEqual(['auditing', []])
   })
 })
 
@@ -675,14 +787,15 @@ test('whatever happens, it ends in time, and a mean has only members whose slice
       const { exchange } = table
       const held = new Map<number, readonly number[]>()
       const own = new Set<string>()
-      const means = new Set<number>()
+      /** By slice: the set that its mean was brought over. */
+      const means = new Map<number, string>()
       const offered = new Set<number>()
 
       function bring({ index, kind, slice, honest }: Extract<Command, { do: 'bring' }>): void {
         const set = (table.set() as number[] | undefined) ?? []
         const right = { mean: meanHash(slice, set), own: sliceHash(index, slice), whole: name(index) }[kind]
         if (!table.bring(index, kind, slice, honest ? right : 'something else')) return
-        if (kind === 'mean') means.add(slice)
+        if (kind === 'mean') means.set(slice, set.join())
         if (kind === 'own') own.add(`${index} ${slice}`)
       }
 
@@ -747,7 +860,8 @@ test('whatever happens, it ends in time, and a mean has only members whose slice
         for (const index of members) {
           const heldIt = index === reducer || held.get(reducer)?.includes(index) === true
           const late = table.asked().some((one) => one.slice === slice && one.index === index)
-          expect((means.has(slice) && (heldIt || late)) || own.has(`${index} ${slice}`)).toBe(true)
+          const mean = means.get(slice) === members.join()
+          expect((mean && (heldIt || late)) || own.has(`${index} ${slice}`)).toBe(true)
         }
       }
     }),

@@ -2,62 +2,11 @@
  * One exchange of one group in one round, from the first offer to the accepted mean: X1 to X6 of RULES.md. It knows
  * neither sockets nor disks; mesh.ts gives it both.
  */
-import { CODECS, type CodecName } from '../../shared/codec/codec.ts'
+import { CODECS } from '../../shared/codec/codec.ts'
 import { type Slice, slicesOf } from '../../shared/mesh/slices.ts'
 import { type ExchangeMessage, MESH_LIMITS, type ReduceMessage } from '../../shared/protocol/mesh.ts'
-import type { Clock } from '../rounds/driver.ts'
-
-export interface Offer {
-  readonly volunteer: string
-  readonly lease: string
-  readonly steps: number
-  readonly loss: number
-  /** Of the whole contribution, and of each slice. */
-  readonly sha256: string
-  readonly slices: readonly string[]
-  /** Tokens, by L9. */
-  readonly weight: number
-}
-
-export type Kind = 'mean' | 'own' | 'whole'
-
-export interface Result {
-  /** One a slice, in order. */
-  readonly slices: readonly string[]
-  readonly members: readonly Offer[]
-  /** That came to the coordinator for it. */
-  readonly bytes: number
-}
-
-export interface ExchangePorts {
-  readonly clock: Clock
-  readonly random: () => number
-  tell(volunteer: string, event: 'exchange' | 'reduce' | 'own' | 'settled', message: object): void
-  /** Whether an offer of this member may still come: it has an open lease of the round, or may get one. */
-  coming(volunteer: string): boolean
-  /** Mean of a slice from blobs that have come; null when one is no slice. */
-  sliceMean(count: number, members: readonly { hash: string; weight: number }[]): Promise<string | null>
-  sliceHashes(hash: string, slices: readonly Slice[]): Promise<string[]>
-  /** Whether this member's whole contribution, sent directly, could count. */
-  fits(offer: Offer): Promise<boolean>
-  /** Makes one contribution of it; by lease, the receipt of who is accepted. Empty when it is not to be. */
-  settle(result: Result): Promise<ReadonlyMap<string, object>>
-  /** [X6] */
-  caught(volunteer: string, what: string): void
-  /** Nothing more will come of it. */
-  over(): void
-}
-
-export interface ExchangeParts {
-  readonly id: string
-  readonly group: string
-  readonly members: readonly string[]
-  readonly codec: CodecName
-  readonly parameters: number
-  readonly auditRate: number
-  /** Unix milliseconds at which the exchange is given up at the latest. */
-  readonly until: number
-}
+import type { ExchangeParts, ExchangePorts, Kind, Offer, Piece } from './exchangeParts.ts'
+import { bestSet } from './sets.ts'
 
 type Phase = 'gathering' | 'scattering' | 'reducing' | 'auditing' | 'settling' | 'over'
 
@@ -73,11 +22,18 @@ export class Exchange {
   /** `kind slice member` of what has come, with its hash. */
   readonly #came = new Map<string, string>()
   readonly #asked = new Set<string>()
+  /** Reducers of which nothing more is expected. */
+  readonly #late = new Set<number>()
+  /** Slices whose mean is being taken here. */
+  readonly #making = new Set<number>()
   #reducers: number[] = []
-  #set: number[] = []
+  #set: readonly number[] = []
+  /** How many sets there were. */
+  #attempt = 0
   #phase: Phase = 'gathering'
   #bytes = 0
   #succeeded = false
+  #audited = false
   #audit: { slice: number; whole: number } | null = null
   #cancelPhase: () => void = () => undefined
   readonly #cancelAll: () => void
@@ -134,9 +90,13 @@ export class Exchange {
   lost(volunteer: string, withdraws: boolean): void {
     const index = this.#parts.members.indexOf(volunteer)
     if (index < 0) return
-    if (withdraws && this.#set.includes(index)) this.fail('A member has withdrawn.')
-    if (this.#gone.has(index)) return
+    const known = this.#gone.has(index)
     this.#gone.add(index)
+    if (withdraws && this.#set.includes(index)) {
+      this.#goOnWithout([index])
+      return
+    }
+    if (known) return
     switch (this.#phase) {
       case 'gathering':
         this.#offers.delete(index)
@@ -158,14 +118,14 @@ export class Exchange {
    * What is to come under this name, or why it is not: its exact length, and the hash it must have if that was committed
    * to.
    */
-  expects(volunteer: string, kind: Kind, slice: number): { bytes: number; hash: string | null } | null {
+  expects(volunteer: string, { kind, slice, attempt }: Piece): { bytes: number; hash: string | null } | null {
     const index = this.#parts.members.indexOf(volunteer)
     const { bytes } = this.#slices[slice] ?? { bytes: 0 }
     const offer = this.#offers.get(index)
     if (!offer || (this.#phase !== 'reducing' && this.#phase !== 'auditing')) return null
     if (kind === 'mean') {
       const hash = this.#came.get(nameOf('mean', slice, -1)) ?? null // another one is no use any more
-      return this.#reducers[slice] === index ? { bytes, hash } : null
+      return this.#reducers[slice] === index && attempt === this.#attempt ? { bytes, hash } : null
     }
     if (!this.#asked.has(nameOf(kind, slice, index))) return null
     if (kind === 'own') return { bytes, hash: offer.slices[slice] ?? null }
@@ -174,10 +134,11 @@ export class Exchange {
   }
 
   /** The bytes are in the vault. */
-  arrived(volunteer: string, kind: Kind, slice: number, hash: string, bytes: number): void {
+  arrived(volunteer: string, { kind, slice, attempt }: Piece, hash: string, bytes: number): void {
     const index = this.#parts.members.indexOf(volunteer)
     const name = nameOf(kind, slice, kind === 'mean' ? -1 : index)
-    if (this.#came.has(name)) return
+    const outdated = kind === 'mean' && attempt !== this.#attempt
+    if (outdated || this.#came.has(name)) return
     this.#came.set(name, hash)
     if (kind !== 'whole' && this.#phase === 'reducing') this.#bytes += bytes
     this.#progress()
@@ -245,67 +206,85 @@ export class Exchange {
     for (const index of there) this.#tell(index, 'exchange', message)
   }
 
-  /** [X2] Fixes the set, and has it reduced. */
+  /** [X2] Nothing more is waited for. */
   #reduce(): void {
     if (this.#phase !== 'scattering') return
-    this.#set = this.#bestSet()
-    if (this.#set.length < 2) {
-      this.fail('Too few slices came through.')
+    const slices = new Map<number, number>()
+    for (const [slice, reducer] of this.#reducers.entries())
+      if (this.#slices[slice]?.bytes) slices.set(reducer, (slices.get(reducer) ?? 0) + 1)
+    const { set, reducers } = bestSet(this.#present(), this.#held, slices)
+    for (const index of slices.keys()) if (!reducers.has(index)) this.#late.add(index)
+    this.#take(set, [...this.#offers.keys()], 'Too few slices came through.')
+  }
+
+  /** [X2] [X3] Fixes the set, out of those who were in it before, and has it reduced. */
+  #take(set: readonly number[], before: readonly number[], why: string): void {
+    if (set.length < 2) {
+      this.fail(why)
       return
     }
-    this.#nextPhase('reducing', 2 * this.#largest, () => this.#lateReducers())
-    const set = this.#set.map((index) => ({ index, weight: this.#offers.get(index)?.weight ?? 0 }))
-    const message: ReduceMessage = { exchange: this.id, set }
+    this.#set = set
+    this.#attempt += 1
+    this.#audit = null
+    this.#making.clear()
+    for (const [slice, { bytes }] of this.#slices.entries())
+      if (bytes > 0) this.#came.delete(nameOf('mean', slice, -1))
+    this.#nextPhase('reducing', 2 * this.#largest, () => this.#overdue())
+    const message: ReduceMessage = {
+      exchange: this.id,
+      attempt: this.#attempt,
+      set: set.map((index) => ({ index, weight: this.#offers.get(index)?.weight ?? 0 })),
+    }
     for (const index of this.#liveReducers()) {
-      if (this.#set.includes(index)) this.#tell(index, 'reduce', message)
-      else this.#late.add(index) // it sends directly, and owes nothing
+      if (!set.includes(index))
+        this.#late.add(index) // it sends directly, and owes nothing
+      else if (!this.#late.has(index)) this.#tell(index, 'reduce', message)
     }
-    for (const index of this.#offers.keys()) {
-      if (!this.#set.includes(index)) this.#settled(index, null, 'Its slices did not come through.')
-    }
+    for (const index of before) if (!set.includes(index)) this.#settled(index, null, why)
     this.#askForOwn()
   }
 
-  /** The largest set whose slices are all held by every reducer that counts; one that holds too little does not. */
-  #bestSet(): number[] {
-    const reducers = this.#liveReducers().filter((index) => this.#held.has(index))
-    reducers.sort((a, b) => (this.#held.get(b)?.size ?? 0) - (this.#held.get(a)?.size ?? 0))
-    const offered = this.#present().sort((a, b) => a - b)
-    for (; reducers.length > 0; reducers.pop()) {
-      const set = offered.filter((m) => reducers.every((one) => this.#held.get(one)?.has(m)))
-      if (set.length < 2) continue
-      for (const index of this.#liveReducers()) if (!reducers.includes(index)) this.#late.add(index)
-      return set
-    }
-    return []
+  /** [X3] The mean is taken over the others; those are told to send directly. */
+  #goOnWithout(members: readonly number[]): void {
+    if (this.#phase !== 'reducing' && this.#phase !== 'auditing') return
+    const set = this.#set.filter((index) => !members.includes(index))
+    if (set.length === this.#set.length) this.fail('A slice did not come.')
+    else this.#take(set, this.#set, 'The exchange went on without somebody whose bytes are missing.')
   }
 
-  /** Reducers of which nothing more is expected. */
-  readonly #late = new Set<number>()
+  /** Members of the set whose bytes were asked for, did not come, and are still needed. */
+  #owing(): number[] {
+    const owes = (name: string) => this.#asked.has(name) && !this.#came.has(name)
+    const needed = [...this.#slices.keys()].filter(
+      (slice) => !this.#came.has(nameOf('mean', slice, -1)) || this.#audit?.slice === slice,
+    )
+    return this.#set.filter(
+      (m) =>
+        needed.some((slice) => owes(nameOf('own', slice, m))) ||
+        (this.#audit?.whole === m && owes(nameOf('whole', 0, m))),
+    )
+  }
 
-  #lateReducers(): void {
-    const before = this.#asked.size
+  #overdue(): void {
     for (const [slice, reducer] of this.#reducers.entries()) {
       if (!this.#came.has(nameOf('mean', slice, -1))) this.#late.add(reducer)
     }
+    const asked = this.#asked.size
+    const attempt = this.#attempt
     this.#askForOwn()
-    if (this.#asked.size === before) this.fail('A slice did not come.')
-    if (this.#phase !== 'reducing') return
-    this.#nextPhase('reducing', 2 * this.#largest, () => this.fail('A slice did not come.'))
+    if (this.#phase !== 'reducing' || this.#attempt !== attempt) return
+    if (this.#asked.size > asked) this.#nextPhase('reducing', 2 * this.#largest, () => this.#overdue())
+    else this.#goOnWithout(this.#owing())
   }
 
-  /** [X3] Of slices whose reducers have gone. */
+  /** [X3] Of slices whose reducers have gone; who has gone too cannot bring it. */
   #askForOwn(): void {
     for (const [slice, reducer] of this.#reducers.entries()) {
       const lost = this.#gone.has(reducer) || this.#late.has(reducer)
       if (lost && !this.#came.has(nameOf('mean', slice, -1))) this.#ask(slice)
     }
-    const cannot = this.#set.some((m) => {
-      const owes = (slice: number) =>
-        this.#asked.has(nameOf('own', slice, m)) && !this.#came.has(nameOf('own', slice, m))
-      return this.#gone.has(m) && [...this.#slices.keys()].some(owes)
-    })
-    if (cannot) this.fail('A member has gone whose slice is needed.')
+    const cannot = this.#owing().filter((m) => this.#gone.has(m))
+    if (cannot.length > 0) this.#goOnWithout(cannot)
     else this.#progress()
   }
 
@@ -314,7 +293,7 @@ export class Exchange {
       const name = nameOf('own', slice, index)
       if (this.#asked.has(name)) continue
       this.#asked.add(name)
-      this.#tell(index, 'own', { exchange: this.id, slice })
+      if (!this.#gone.has(index)) this.#tell(index, 'own', { exchange: this.id, slice })
     }
   }
 
@@ -327,33 +306,42 @@ export class Exchange {
     work.catch((error: unknown) => this.fail(`The coordinator failed: ${String(error)}`))
   }
 
-  readonly #making = new Set<number>()
-
   async #meansOfOwn(): Promise<void> {
+    const attempt = this.#attempt
     for (const slice of this.#slices.keys()) {
       if (this.#came.has(nameOf('mean', slice, -1)) || this.#making.has(slice)) continue
       if (!this.#set.every((index) => this.#came.has(nameOf('own', slice, index)))) continue
       this.#making.add(slice)
       const mean = await this.#meanOf(slice)
-      if (mean === null) return this.fail('A slice holds no numbers.')
+      if (this.#attempt !== attempt) return
+      if (mean === null) return this.#goOnWithout(await this.#withoutNumbers(slice))
       this.#came.set(nameOf('mean', slice, -1), mean)
     }
     const whole = this.#slices.every((_, slice) => this.#came.has(nameOf('mean', slice, -1)))
     if (whole && this.#phase === 'reducing') this.#checkByChance()
   }
 
-  #meanOf(slice: number): Promise<string | null> {
-    const members = this.#set.map((index) => ({
+  #meanOf(slice: number, set: readonly number[] = this.#set): Promise<string | null> {
+    const members = set.map((index) => ({
       hash: this.#came.get(nameOf('own', slice, index)) ?? '',
       weight: this.#offers.get(index)?.weight ?? 0,
     }))
     return this.#ports.sliceMean(this.#slices[slice]?.count ?? 0, members)
   }
 
+  /** Whose own slice is none. */
+  async #withoutNumbers(slice: number): Promise<number[]> {
+    const set = this.#set
+    const means = await Promise.all(set.map((index) => this.#meanOf(slice, [index])))
+    return set.filter((_, i) => means[i] === null)
+  }
+
   /** [X6] */
   #checkByChance(): void {
     const { random } = this.#ports
-    if (random() >= this.#parts.auditRate) {
+    // Once looked at, always: nobody gets away with it by leaving.
+    this.#audited ||= random() < this.#parts.auditRate
+    if (!this.#audited) {
       this.#run(this.#settle())
       return
     }
@@ -365,20 +353,18 @@ export class Exchange {
     const { codec, parameters } = this.#parts
     this.#nextPhase('auditing', 2 * CODECS[codec].byteLength(parameters), () => this.#auditLate())
     this.#ask(slice)
-    this.#asked.add(nameOf('whole', 0, whole))
-    this.#tell(whole, 'own', { exchange: this.id, slice: null })
-    this.#progress()
+    if (!this.#asked.has(nameOf('whole', 0, whole))) {
+      this.#asked.add(nameOf('whole', 0, whole))
+      this.#tell(whole, 'own', { exchange: this.id, slice: null })
+    }
+    this.#askForOwn()
   }
 
   #auditLate(): void {
     if (this.#audit === null) return // all has come, and is being compared
-    const { slice, whole } = this.#audit
-    for (const index of this.#set) {
-      const owes = !this.#came.has(nameOf('own', slice, index))
-      if (owes || (index === whole && !this.#came.has(nameOf('whole', 0, index))))
-        this.#caught(index, 'did not bring what it had committed to')
-    }
-    this.fail('Not everybody brought what they had committed to.')
+    const owing = this.#owing()
+    for (const index of owing) this.#caught(index, 'did not bring what it had committed to')
+    this.#goOnWithout(owing)
   }
 
   async #compare(): Promise<void> {
@@ -387,18 +373,21 @@ export class Exchange {
     const bytes = this.#came.get(nameOf('whole', 0, whole))
     if (bytes === undefined || !this.#set.every((m) => this.#came.has(nameOf('own', slice, m)))) return
     this.#audit = null
+    const attempt = this.#attempt
     const hashes = await this.#ports.sliceHashes(bytes, this.#slices)
     if (hashes.some((hash, s) => hash !== this.#offers.get(whole)?.slices[s])) {
       this.#caught(whole, 'committed to slices that are not those of its contribution')
-      return this.fail('A member had other bytes than it had committed to.')
+      return this.#goOnWithout([whole])
     }
     const offer = this.#offers.get(whole)
     if (offer && !(await this.#ports.fits(offer))) {
       this.#caught(whole, 'committed to a contribution that cannot count')
-      return this.fail('A member’s contribution cannot count.')
+      return this.#goOnWithout([whole])
     }
+    if (this.#attempt !== attempt) return
     const mean = await this.#meanOf(slice)
-    if (mean === null) return this.fail('A slice holds no numbers.')
+    if (this.#attempt !== attempt) return
+    if (mean === null) return this.#goOnWithout(await this.#withoutNumbers(slice))
     const name = nameOf('mean', slice, -1)
     if (mean !== this.#came.get(name)) {
       this.#caught(this.#reducers[slice] ?? -1, 'brought another mean than the members’ own bytes have')

@@ -54,11 +54,16 @@ class Hall {
 
   /** Everybody in a group has a channel to everybody in it, except these pairs. */
   link(...except: string[]): void {
+    this.linkAt({}, ...except)
+  }
+
+  /** With lines of these bytes a second. */
+  linkAt(rates: Record<string, number>, ...except: string[]): void {
     const apart = (a: string, b: string) => except.includes(a + b) || except.includes(b + a)
     for (const { id, members } of this.groups.all()) {
       for (const member of members) {
         const others = members.flatMap((b, at) => (b === member || apart(member, b) ? [] : [at]))
-        this.groups.linked(member, id, others, 1_000)
+        this.groups.linked(member, id, others, rates[member] ?? null)
       }
     }
   }
@@ -91,7 +96,6 @@ describe('a group', () => {
     expect(hall.groups.of('a')?.linked).toBe(false)
     hall.link()
     expect(hall.groups.of('a')?.linked).toBe(true)
-    expect(hall.groups.rateOf('a')).toBe(1_000)
   })
 
   test.each([
@@ -347,6 +351,54 @@ describe('a round that opens', () => {
   })
 })
 
+describe('lines', () => {
+  const MIXED = { a: 8, b: 7, c: 6, d: 5 }
+  const RATES = { a: 1e6, b: 1e5, c: 1.2e6, d: 0.9e5 }
+
+  test('that are alike come together, once they are known, and stay (M2 M4)', async () => {
+    const hall = new Hall(2, MIXED)
+    await hall.moment()
+    expect(hall.rooms).toEqual(['ab', 'cd']) // by tokens a second
+    hall.linkAt(RATES)
+    hall.groups.regroup()
+    await hall.moment()
+    expect(hall.rooms).toEqual(['ac', 'bd'])
+    hall.linkAt(RATES)
+    const id = hall.idOf('a')
+    for (let round = 0; round < 3; round++) {
+      hall.groups.regroup()
+      await hall.moment()
+    }
+    expect([hall.rooms, hall.idOf('a')]).toEqual([['ac', 'bd'], id])
+  })
+
+  test('decide before tokens a second where groups are formed; who was never measured is in the middle (M2)', async () => {
+    const hall = new Hall(2, MIXED)
+    await hall.moment()
+    hall.linkAt({ a: 1e5, b: 1.1e5, c: 1.5e6 })
+    hall.groups.agree('e')
+    hall.groups.serve(null)
+    hall.groups.serve({ id: 'another run', size: 5 })
+    await hall.moment()
+    expect(hall.groups.of('a')?.members).toEqual(['c', 'a', 'b', 'd', 'e'])
+  })
+
+  test('are left as they are where that would not part them, or in the middle of an exchange (M4)', async () => {
+    const hall = new Hall(2, MIXED)
+    await hall.moment()
+    hall.linkAt({ ...RATES, c: 1e5 }) // one fast line of four
+    const id = hall.idOf('a')
+    hall.groups.regroup()
+    await hall.moment()
+    expect(hall.idOf('a')).toBe(id)
+    hall.linkAt(RATES)
+    hall.busy.add(id)
+    hall.groups.regroup()
+    await hall.moment()
+    expect([hall.idOf('a'), hall.rooms]).toEqual([id, ['ab', 'cd']])
+  })
+})
+
 describe('a signal', () => {
   test('goes to the member it is meant for, as it is (M5)', async () => {
     const hall = new Hall(2, { a: 2, b: 1 })
@@ -380,7 +432,10 @@ const event = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('leave' as const, 'distrust' as const), who }) },
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constant('link' as const), who, others: fc.subarray([0, 1, 2, 3]) }),
+    arbitrary: fc.record({
+      ...{ do: fc.constant('link' as const), who, others: fc.subarray([0, 1, 2, 3]) },
+      rate: fc.constantFrom(null, 0, 1_000, 2_000, 1e6),
+    }),
   },
   {
     weight: 4,
@@ -415,7 +470,7 @@ test('whatever happens, nobody is in two groups, in one against their will, or a
               if (one.do === 'distrust') distrusted.add(one.who)
               break
             case 'link':
-              groups.linked(one.who, hall.idOf(one.who), one.others, null)
+              groups.linked(one.who, hall.idOf(one.who), one.others, one.rate)
               break
             case 'meet':
               hall.link()

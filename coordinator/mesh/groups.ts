@@ -29,6 +29,9 @@ export interface GroupsPorts {
   changed(): void
 }
 
+/** Members of one group whose lines differ by more wait too long for one another. */
+const UNLIKE = 4
+
 export class Groups {
   readonly #ports: GroupsPorts
   readonly #willing = new Set<string>()
@@ -37,7 +40,7 @@ export class Groups {
   /** Pairs that could not meet, as `a b` in order. */
   readonly #strangers = new Set<string>()
   readonly #distrusted = new Set<string>()
-  /** Bytes a second of a member's slowest channel, as it last told. */
+  /** Bytes a second that a volunteer sent to others in its last exchange. */
   readonly #rates = new Map<string, number>()
   #run: { id: string; size: number } | null = null
   #cancel: () => void = () => undefined
@@ -92,10 +95,6 @@ export class Groups {
     return [...this.#groups.values()]
   }
 
-  rateOf(volunteer: string): number | null {
-    return this.#rates.get(volunteer) ?? null
-  }
-
   /** [M5] False when there is nobody to pass it on to. */
   signal(from: string, id: string, to: number, signal: string): boolean {
     const group = this.#groups.get(id)
@@ -132,6 +131,11 @@ export class Groups {
 
   /** [M4] A round has opened, or none is under way. */
   regroup(): void {
+    this.#enlarge()
+    this.#sortOut()
+  }
+
+  #enlarge(): void {
     const { size } = this.#run ?? { size: 0 }
     const open = this.#ungrouped()
     const small = this.all().filter(({ id, members }) => members.length < size && !this.#ports.isBusy(id))
@@ -141,6 +145,24 @@ export class Groups {
       const group = this.#groups.get(id)
       if (group) this.#end(group, 'Larger groups.')
     }
+  }
+
+  /** Groups of unlike lines anew, where that makes fewer of them and no more groups. */
+  #sortOut(): void {
+    const idle = this.all().filter(({ id }) => !this.#ports.isBusy(id))
+    const mixed = idle.filter(({ members }) => this.#isMixed(members))
+    const anew = this.#grouped(mixed.flatMap(({ members }) => members))
+    const fewer = anew.filter((members) => this.#isMixed(members)).length < mixed.length
+    if (!fewer || anew.length > mixed.length) return
+    for (const { id } of mixed) {
+      const group = this.#groups.get(id)
+      if (group) this.#end(group, 'Groups of like lines.')
+    }
+  }
+
+  #isMixed(members: readonly string[]): boolean {
+    const rates = members.flatMap((member) => this.#rates.get(member) ?? [])
+    return Math.max(...rates) > UNLIKE * Math.min(...rates)
   }
 
   close(): void {
@@ -195,8 +217,7 @@ export class Groups {
   /** [M2] These volunteers in groups, of one where there is nobody to meet. */
   #grouped(volunteers: readonly string[]): string[][] {
     const { size } = this.#run ?? { size: 1 }
-    const speed = (volunteer: string) => this.#ports.tokensPerSecond(volunteer)
-    const open = [...volunteers].sort((a, b) => speed(b) - speed(a) || (a < b ? -1 : 1))
+    const open = this.#bySpeed(volunteers)
     const groups: string[][] = []
     while (open.length > 0) {
       const members: string[] = []
@@ -208,6 +229,21 @@ export class Groups {
       groups.push(members)
     }
     return groups
+  }
+
+  /** By their lines, alike within a factor of two (who was never measured has one in the middle), then by tokens a second. */
+  #bySpeed(volunteers: readonly string[]): string[] {
+    const lines = new Map(
+      volunteers.flatMap((one) => {
+        const rate = this.#rates.get(one)
+        return rate === undefined ? [] : [[one, Math.round(Math.log2(Math.max(1, rate)))]]
+      }),
+    )
+    const known = [...lines.values()].sort((a, b) => a - b)
+    const middle = known[known.length >> 1] ?? 0
+    const line = (volunteer: string) => lines.get(volunteer) ?? middle
+    const speed = (volunteer: string) => this.#ports.tokensPerSecond(volunteer)
+    return [...volunteers].sort((a, b) => line(b) - line(a) || speed(b) - speed(a) || (a < b ? -1 : 1))
   }
 
   #begin(members: readonly string[], run: string): void {

@@ -26,7 +26,8 @@ import { acceptedReceipt } from '../runs/messages.ts'
 import type { Runs } from '../runs/runs.ts'
 import type { MetadataStore } from '../store/metadata.ts'
 import type { Partials } from '../store/partials.ts'
-import { Exchange, type Kind, type Offer, type Result } from './exchange.ts'
+import { Exchange } from './exchange.ts'
+import type { Offer, Piece, Result } from './exchangeParts.ts'
 import { Groups } from './groups.ts'
 import { iceServers } from './ice.ts'
 
@@ -43,12 +44,13 @@ export interface MeshParts {
 export type MeshEvent = 'group' | 'groupOver' | 'relayed' | 'exchange' | 'reduce' | 'own' | 'settled'
 type Tell = (volunteer: string, event: MeshEvent, message: object) => void
 
-/** Of one slice on its way to the coordinator. */
-export interface SliceUpload {
+export interface SliceName extends Piece {
   readonly volunteer: string
   readonly exchange: string
-  readonly slice: number
-  readonly kind: Kind
+}
+
+/** Of one slice on its way to the coordinator. */
+export interface SliceUpload extends SliceName {
   readonly sha256: string
   readonly offset: number
   readonly length: number | null
@@ -177,10 +179,7 @@ export class Mesh {
   }
 
   /** How much of a slice has come. @throws PotluckError `not-found` */
-  sliceState(upload: Pick<SliceUpload, 'volunteer' | 'exchange' | 'slice' | 'kind' | 'sha256'>): {
-    offset: number
-    bytes: number
-  } {
+  sliceState(upload: SliceName & Pick<SliceUpload, 'sha256'>): { offset: number; bytes: number } {
     const { bytes } = this.#expected(upload)
     return { offset: this.#parts.partials.committed(partName(upload), upload.sha256), bytes }
   }
@@ -188,7 +187,7 @@ export class Mesh {
   /** @throws PotluckError `not-found`, `bad-request`; IncompleteError when more has to come */
   async receiveSlice(upload: SliceUpload): Promise<void> {
     const { exchange, bytes } = this.#expected(upload)
-    const { sha256, offset, length, body, kind, slice, volunteer } = upload
+    const { sha256, offset, length, body, volunteer } = upload
     if (length !== null && offset + length !== bytes)
       throw new PotluckError('bad-request', 'The slice has another length.', 422)
     const lease = partName(upload)
@@ -197,7 +196,7 @@ export class Mesh {
     const fault = faultOf(await this.#parts.partials.receive(body, { lease, hash: sha256, bytes, offset }))
     if (fault !== null) throw new PotluckError('bad-request', `The slice cannot be used: ${fault}.`, 422)
     await this.#note(sha256)
-    exchange.arrived(volunteer, kind, slice, sha256, bytes)
+    exchange.arrived(volunteer, upload, sha256, bytes)
   }
 
   close(): void {
@@ -207,9 +206,9 @@ export class Mesh {
 
   readonly #names = new Set<string>()
 
-  #expected(upload: Pick<SliceUpload, 'volunteer' | 'exchange' | 'slice' | 'kind' | 'sha256'>) {
+  #expected(upload: SliceName & Pick<SliceUpload, 'sha256'>) {
     const exchange = this.#exchanges.get(upload.exchange)?.exchange
-    const expected = exchange?.expects(upload.volunteer, upload.kind, upload.slice)
+    const expected = exchange?.expects(upload.volunteer, upload)
     if (!exchange || !expected) throw new PotluckError('not-found', 'Nobody waits for this slice.', 404)
     if (expected.hash !== null && expected.hash !== upload.sha256)
       throw new PotluckError('bad-request', 'These are not the bytes that were committed to.', 422)
@@ -368,10 +367,7 @@ function memberBound(machine: NonNullable<Runs['machine']>, { lease, steps }: Of
 }
 
 /** Of an upload, as Partials names them. */
-const partName = ({
-  exchange,
-  slice,
-  kind,
-  volunteer,
-}: Pick<SliceUpload, 'exchange' | 'slice' | 'kind' | 'volunteer'>) =>
-  kind === 'mean' ? `${exchange}_m${slice}` : `${exchange}_${kind[0]}${slice}${volunteer.slice(0, 12)}`
+const partName = ({ exchange, slice, kind, attempt, volunteer }: SliceName) =>
+  kind === 'mean'
+    ? `${exchange}_m${slice}a${attempt}`
+    : `${exchange}_${kind[0]}${slice}${volunteer.slice(0, 12)}`

@@ -34,7 +34,7 @@ interface Row {
   readonly secondsPerRound: number
   /** Of that, until the last contribution is accepted. */
   readonly secondsToSend: number
-  /** Of the slowest slice between two tabs, without a slow line. Null for k = 1. */
+  /** Over each of the channels of the slowest tab, all tabs at once, without a slow line. Null for k = 1. */
   readonly channelMBps: number | null
   /** Of the coordinator's bytes at k = 1, times k: 1 is what was promised. */
   readonly inTimesK: number
@@ -126,7 +126,7 @@ async function measure({ preset, k, count, rounds: slowRounds, pages }: Case) {
     coordinatorBytesOut: last?.bytesDown ?? Number.NaN,
     secondsPerRound: mean(slow.map((times) => spanOf(times, ({ to }) => to))),
     secondsToSend: mean(slow.map((times) => spanOf(times, ({ sent }) => sent))),
-    channelMBps: rates.length === 0 ? null : Number((Math.min(...rates) / 1e6).toFixed(1)),
+    channelMBps: rates.length === 0 ? null : Number((Math.min(...rates) / (k - 1) / 1e6).toFixed(1)),
   }
 }
 

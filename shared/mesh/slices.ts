@@ -3,6 +3,7 @@
  * mean that the coordinator makes from the members' own bytes has the bits of the mean that a member made.
  */
 import { CODECS, type CodecName } from '../codec/codec.ts'
+import { CodecError } from '../codec/errors.ts'
 
 /** Values at whose multiples slices begin: whole blocks of every codec. */
 const GRAIN = 4_096
@@ -59,6 +60,23 @@ export function meanSlice(
     mean.set(encode(values), byteLength(first))
   }
   return mean
+}
+
+/** Whether these bytes are a slice of `count` finite values: if not, no mean can have them. */
+export function isSlice(codec: CodecName, count: number, bytes: Uint8Array): boolean {
+  const { byteLength, decodeInto } = CODECS[codec]
+  if (bytes.length !== byteLength(count)) return false
+  const values = new Float32Array(Math.min(GRAIN, count))
+  try {
+    for (let first = 0; first < count; first += GRAIN) {
+      const end = Math.min(count, first + GRAIN)
+      decodeInto(bytes.subarray(byteLength(first), byteLength(end)), values.subarray(0, end - first))
+    }
+    return true
+  } catch (error) {
+    if (error instanceof CodecError) return false
+    throw error
+  }
 }
 
 /** Byte range `index` of `pieces` of a blob, for fetching it once in a group. */

@@ -3,9 +3,10 @@
  * tell one another. Who decides what is in coordinator/mesh/RULES.md. A message of a group or an exchange that is over is
  * harmless. To add one: a schema here, a line in messages.ts, a handler at both ends.
  *
- * PUT /exchanges/<exchange>/<slice>?kind=…&sha256=…&offset=…
+ * PUT /exchanges/<exchange>/<slice>?kind=…&attempt=…&sha256=…&offset=…
  *   The bytes of one slice from `offset` on, resumable as contributions are (contribution.ts): kind `mean` is the reducer's
- *   result, `own` a member's own slice, `whole` (slice 0) its whole contribution. Answers `{ ok: true }` or an ErrorBody.
+ *   result over the set of that attempt, `own` a member's own slice, `whole` (slice 0) its whole contribution. Answers
+ *   `{ ok: true }` or an ErrorBody.
  */
 import { z } from 'zod'
 import { CODEC_NAMES } from '../codec/codec.ts'
@@ -47,7 +48,7 @@ export const signalSchema = z.strictObject({
   to: member,
   signal: z.string().max(MESH_LIMITS.signalCharacters),
 })
-/** Whom this tab has an open channel to, whenever that changes, and how fast the slowest was of late. */
+/** Whom this tab has an open channel to, whenever that changes, and how fast it sent to them in its last exchange. */
 export const linkedSchema = z.strictObject({
   group: idSchema,
   with: members,
@@ -107,9 +108,15 @@ export const exchangeSchema = z.strictObject({
   reducers: members,
 })
 export type ExchangeMessage = z.infer<typeof exchangeSchema>
-/** The mean is over exactly these, with these weights in tokens, in this order. Reduce, and send the means. */
+/** Sets of one exchange, counted from 1: each is smaller than the one before. */
+const attempt = z.number().int().min(0).max(MESH_LIMITS.members)
+/**
+ * The mean is over exactly these, with these weights in tokens, in this order. Reduce, and send the means. Comes again with
+ * a smaller set when a member is lost whose bytes are needed; means of an earlier attempt are of no use then.
+ */
 export const reduceSchema = z.strictObject({
   exchange: idSchema,
+  attempt,
   set: z.array(z.strictObject({ index: member, weight: z.number().positive() })),
 })
 export type ReduceMessage = z.infer<typeof reduceSchema>
@@ -128,6 +135,8 @@ export const exchangeParamsSchema = z.strictObject({
 })
 export const exchangeQuerySchema = z.strictObject({
   kind: z.enum(['mean', 'own', 'whole']),
+  /** Of a mean. */
+  attempt: z.coerce.number().pipe(attempt).default(0),
   sha256: hashSchema,
   offset: z.coerce.number().int().nonnegative().default(0),
 })

@@ -28,7 +28,7 @@ import type {
 } from './mesh.ts'
 import { idSchema, leaseSchema, runViewSchema, WAIT_REASONS } from './run.ts'
 
-export const PROTOCOL_VERSION = 4
+export const PROTOCOL_VERSION = 5
 
 /** What a tab may be doing, as the panel shows it. `watching` has not been asked to contribute. */
 export const VOLUNTEER_STATES = [
