@@ -26,7 +26,7 @@ export function Meeting({ view, controls }: { view: SwarmView; controls: SwarmCo
         </p>
       )}
       {mesh.sent + mesh.received > 0 && (
-        <p class="small" data-testid="peer-bytes" data-value={mesh.sent}>
+        <p class="small" data-testid="peer-bytes" data-value={mesh.sent} data-exchanged={mesh.exchanged}>
           {words.bytes(bytes(mesh.sent), bytes(mesh.received), integer(mesh.exchanged))}
         </p>
       )}
