@@ -5,7 +5,8 @@
 import { CODECS } from '../../shared/codec/codec.ts'
 import { type Slice, slicesOf } from '../../shared/mesh/slices.ts'
 import { type ExchangeMessage, MESH_LIMITS, type ReduceMessage } from '../../shared/protocol/mesh.ts'
-import type { ExchangeParts, ExchangePorts, Kind, Offer, Piece } from './exchangeParts.ts'
+import type { ExchangeParts, ExchangePorts, Offer, Piece } from './exchangeParts.ts'
+import { Pieces } from './pieces.ts'
 import { bestSet } from './sets.ts'
 
 type Phase = 'gathering' | 'scattering' | 'reducing' | 'auditing' | 'settling' | 'over'
@@ -19,9 +20,7 @@ export class Exchange {
   readonly #gone = new Set<number>()
   /** By reducer: whose slices it holds. */
   readonly #held = new Map<number, ReadonlySet<number>>()
-  /** `kind slice member` of what has come, with its hash. */
-  readonly #came = new Map<string, string>()
-  readonly #asked = new Set<string>()
+  readonly #pieces = new Pieces()
   /** Reducers of which nothing more is expected. */
   readonly #late = new Set<number>()
   /** Slices whose mean is being taken here. */
@@ -44,7 +43,7 @@ export class Exchange {
     this.#ports = ports
     this.#slices = slicesOf(parts.parameters, parts.members.length, parts.codec)
     for (const [slice, { bytes }] of this.#slices.entries()) {
-      if (bytes === 0) this.#came.set(nameOf('mean', slice, -1), '') // nothing to bring
+      if (bytes === 0) this.#pieces.setMean(slice, '') // nothing to bring
     }
     const { clock } = ports
     this.#cancelAll = clock.at(parts.until, () => this.fail('It took too long.'))
@@ -124,10 +123,10 @@ export class Exchange {
     const offer = this.#offers.get(index)
     if (!offer || (this.#phase !== 'reducing' && this.#phase !== 'auditing')) return null
     if (kind === 'mean') {
-      const hash = this.#came.get(nameOf('mean', slice, -1)) ?? null // another one is no use any more
+      const hash = this.#pieces.mean(slice) ?? null // another one is no use any more
       return this.#reducers[slice] === index && attempt === this.#attempt ? { bytes, hash } : null
     }
-    if (!this.#asked.has(nameOf(kind, slice, index))) return null
+    if (!this.#pieces.wasAsked(kind === 'own' ? slice : null, index)) return null
     if (kind === 'own') return { bytes, hash: offer.slices[slice] ?? null }
     const { codec, parameters } = this.#parts
     return { bytes: CODECS[codec].byteLength(parameters), hash: offer.sha256 }
@@ -136,10 +135,14 @@ export class Exchange {
   /** The bytes are in the vault. */
   arrived(volunteer: string, { kind, slice, attempt }: Piece, hash: string, bytes: number): void {
     const index = this.#parts.members.indexOf(volunteer)
-    const name = nameOf(kind, slice, kind === 'mean' ? -1 : index)
-    const outdated = kind === 'mean' && attempt !== this.#attempt
-    if (outdated || this.#came.has(name)) return
-    this.#came.set(name, hash)
+    if (kind === 'mean') {
+      if (attempt !== this.#attempt || this.#hasMean(slice)) return
+      this.#pieces.setMean(slice, hash)
+    } else {
+      const own = kind === 'own' ? slice : null
+      if (this.#pieces.own(own, index) !== undefined) return
+      this.#pieces.setOwn(own, index, hash)
+    }
     if (kind !== 'whole' && this.#phase === 'reducing') this.#bytes += bytes
     this.#progress()
   }
@@ -227,8 +230,7 @@ export class Exchange {
     this.#attempt += 1
     this.#audit = null
     this.#making.clear()
-    for (const [slice, { bytes }] of this.#slices.entries())
-      if (bytes > 0) this.#came.delete(nameOf('mean', slice, -1))
+    for (const [slice, { bytes }] of this.#slices.entries()) if (bytes > 0) this.#pieces.dropMean(slice)
     this.#nextPhase('reducing', 2 * this.#largest, () => this.#overdue())
     const message: ReduceMessage = {
       exchange: this.id,
@@ -254,47 +256,43 @@ export class Exchange {
 
   /** Members of the set whose bytes were asked for, did not come, and are still needed. */
   #owing(): number[] {
-    const owes = (name: string) => this.#asked.has(name) && !this.#came.has(name)
-    const needed = [...this.#slices.keys()].filter(
-      (slice) => !this.#came.has(nameOf('mean', slice, -1)) || this.#audit?.slice === slice,
-    )
+    const slices = [...this.#slices.keys()]
+    const needed = slices.filter((slice) => !this.#hasMean(slice) || this.#audit?.slice === slice)
     return this.#set.filter(
       (m) =>
-        needed.some((slice) => owes(nameOf('own', slice, m))) ||
-        (this.#audit?.whole === m && owes(nameOf('whole', 0, m))),
+        needed.some((slice) => this.#pieces.owes(slice, m)) ||
+        (this.#audit?.whole === m && this.#pieces.owes(null, m)),
     )
   }
 
   #overdue(): void {
-    for (const [slice, reducer] of this.#reducers.entries()) {
-      if (!this.#came.has(nameOf('mean', slice, -1))) this.#late.add(reducer)
-    }
-    const asked = this.#asked.size
+    for (const [slice, reducer] of this.#reducers.entries())
+      if (!this.#hasMean(slice)) this.#late.add(reducer)
     const attempt = this.#attempt
-    this.#askForOwn()
+    const asked = this.#askForOwn()
     if (this.#phase !== 'reducing' || this.#attempt !== attempt) return
-    if (this.#asked.size > asked) this.#nextPhase('reducing', 2 * this.#largest, () => this.#overdue())
+    if (asked) this.#nextPhase('reducing', 2 * this.#largest, () => this.#overdue())
     else this.#goOnWithout(this.#owing())
   }
 
-  /** [X3] Of slices whose reducers have gone; who has gone too cannot bring it. */
-  #askForOwn(): void {
+  /** [X3] Of slices whose reducers have gone; who has gone too cannot bring it. True when that is news to somebody. */
+  #askForOwn(): boolean {
+    let asked = false
     for (const [slice, reducer] of this.#reducers.entries()) {
       const lost = this.#gone.has(reducer) || this.#late.has(reducer)
-      if (lost && !this.#came.has(nameOf('mean', slice, -1))) this.#ask(slice)
+      if (lost && !this.#hasMean(slice)) for (const m of this.#set) asked = this.#ask(slice, m) || asked
     }
     const cannot = this.#owing().filter((m) => this.#gone.has(m))
     if (cannot.length > 0) this.#goOnWithout(cannot)
     else this.#progress()
+    return asked
   }
 
-  #ask(slice: number): void {
-    for (const index of this.#set) {
-      const name = nameOf('own', slice, index)
-      if (this.#asked.has(name)) continue
-      this.#asked.add(name)
-      if (!this.#gone.has(index)) this.#tell(index, 'own', { exchange: this.id, slice })
-    }
+  /** Of null: everything. */
+  #ask(slice: number | null, index: number): boolean {
+    const news = this.#pieces.ask(slice, index)
+    if (news && !this.#gone.has(index)) this.#tell(index, 'own', { exchange: this.id, slice })
+    return news
   }
 
   #progress(): void {
@@ -309,21 +307,29 @@ export class Exchange {
   async #meansOfOwn(): Promise<void> {
     const attempt = this.#attempt
     for (const slice of this.#slices.keys()) {
-      if (this.#came.has(nameOf('mean', slice, -1)) || this.#making.has(slice)) continue
-      if (!this.#set.every((index) => this.#came.has(nameOf('own', slice, index)))) continue
+      if (this.#hasMean(slice) || this.#making.has(slice)) continue
+      if (!this.#hasAllOwn(slice)) continue
       this.#making.add(slice)
       const mean = await this.#meanOf(slice)
       if (this.#attempt !== attempt) return
       if (mean === null) return this.#goOnWithout(await this.#withoutNumbers(slice))
-      this.#came.set(nameOf('mean', slice, -1), mean)
+      this.#pieces.setMean(slice, mean)
     }
-    const whole = this.#slices.every((_, slice) => this.#came.has(nameOf('mean', slice, -1)))
+    const whole = this.#slices.every((_, slice) => this.#hasMean(slice))
     if (whole && this.#phase === 'reducing') this.#checkByChance()
+  }
+
+  #hasMean(slice: number): boolean {
+    return this.#pieces.mean(slice) !== undefined
+  }
+
+  #hasAllOwn(slice: number): boolean {
+    return this.#set.every((index) => this.#pieces.own(slice, index) !== undefined)
   }
 
   #meanOf(slice: number, set: readonly number[] = this.#set): Promise<string | null> {
     const members = set.map((index) => ({
-      hash: this.#came.get(nameOf('own', slice, index)) ?? '',
+      hash: this.#pieces.own(slice, index) ?? '',
       weight: this.#offers.get(index)?.weight ?? 0,
     }))
     return this.#ports.sliceMean(this.#slices[slice]?.count ?? 0, members)
@@ -352,11 +358,8 @@ export class Exchange {
     this.#audit = { slice, whole }
     const { codec, parameters } = this.#parts
     this.#nextPhase('auditing', 2 * CODECS[codec].byteLength(parameters), () => this.#auditLate())
-    this.#ask(slice)
-    if (!this.#asked.has(nameOf('whole', 0, whole))) {
-      this.#asked.add(nameOf('whole', 0, whole))
-      this.#tell(whole, 'own', { exchange: this.id, slice: null })
-    }
+    for (const m of this.#set) this.#ask(slice, m)
+    this.#ask(null, whole)
     this.#askForOwn()
   }
 
@@ -370,8 +373,8 @@ export class Exchange {
   async #compare(): Promise<void> {
     if (this.#audit === null) return
     const { slice, whole } = this.#audit
-    const bytes = this.#came.get(nameOf('whole', 0, whole))
-    if (bytes === undefined || !this.#set.every((m) => this.#came.has(nameOf('own', slice, m)))) return
+    const bytes = this.#pieces.own(null, whole)
+    if (bytes === undefined || !this.#hasAllOwn(slice)) return
     this.#audit = null
     const attempt = this.#attempt
     const hashes = await this.#ports.sliceHashes(bytes, this.#slices)
@@ -388,10 +391,9 @@ export class Exchange {
     const mean = await this.#meanOf(slice)
     if (this.#attempt !== attempt) return
     if (mean === null) return this.#goOnWithout(await this.#withoutNumbers(slice))
-    const name = nameOf('mean', slice, -1)
-    if (mean !== this.#came.get(name)) {
+    if (mean !== this.#pieces.mean(slice)) {
       this.#caught(this.#reducers[slice] ?? -1, 'brought another mean than the members’ own bytes have')
-      this.#came.set(name, mean)
+      this.#pieces.setMean(slice, mean)
     }
     await this.#settle()
   }
@@ -407,7 +409,7 @@ export class Exchange {
     this.#cancelPhase()
     this.#phase = 'settling'
     const slices = this.#slices.flatMap(({ bytes }, slice) =>
-      bytes === 0 ? [] : [this.#came.get(nameOf('mean', slice, -1)) ?? ''],
+      bytes === 0 ? [] : [this.#pieces.mean(slice) ?? ''],
     )
     const members = this.#set.flatMap((index) => this.#offers.get(index) ?? [])
     try {
@@ -439,5 +441,3 @@ export class Exchange {
     if (volunteer !== undefined) this.#ports.tell(volunteer, event, message)
   }
 }
-
-const nameOf = (kind: Kind, slice: number, member: number): string => `${kind} ${slice} ${member}`
