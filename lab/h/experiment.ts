@@ -2,14 +2,12 @@
  * `npm run lab -- h`: how often replicas are brought together, H in {1, 5, 10, 30, 100, 300}, the outer rate tuned for each H.
  * The paper finds H = 1 the worst, and little lost with H above that.
  */
-import { parameterCount } from '../../shared/model/layout.ts'
-import { chartOf } from '../common/chart.ts'
 import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
-import type { Method } from '../scaling/paper.ts'
 import { stepsOf } from '../training/plan.ts'
 import { scannedSizes } from '../training/scale.ts'
+import { plotsBySize, type Row, scan } from '../training/scan.ts'
 import type { Spec } from '../training/spec.ts'
 import {
   ABOUT,
@@ -20,9 +18,7 @@ import {
   type Study,
   type Surroundings,
   signed,
-  tunedAll,
 } from '../training/study.ts'
-import { tunedSpec } from '../training/tune.ts'
 
 const STEPS = [1, 5, 10, 30, 100, 300]
 /** The paper's grid has 0.05 and 0.1 too, for small H. */
@@ -30,9 +26,7 @@ const OUTER_RATES = { small: [0.05, 0.1, 0.4], large: [0.4, 0.6, 1] }
 const SMALL = 5
 const METHODS = methodsUpTo(4).filter((method) => method !== 'data parallel')
 
-interface Row {
-  readonly method: Method
-  readonly n: number
+interface Found {
   readonly h: number
   readonly outerLearningRate: number
   readonly loss: number
@@ -43,52 +37,37 @@ export const varyInnerSteps = (flags: string[], around: Surroundings = {}): Prom
   runStudy('h', flags, around, investigate)
 
 async function investigate(study: Study) {
-  const { scale, codec } = study
-  const tuned = await tunedAll(study, METHODS)
-  const rows = await Promise.all(
-    scannedSizes(scale, 2).flatMap((model) =>
-      METHODS.flatMap((method, i) => {
-        const settings = tuned[i]
-        if (!settings) return []
-        const base = tunedSpec(scale, model, settings, codec)
-        // A round longer than half of the training leaves no outer steps to speak of.
-        const possible = STEPS.filter((h) => 2 * h <= stepsOf(base))
-        return possible.map((h) => rowOf(study, method, { ...base, innerSteps: h }))
-      }),
-    ),
-  )
+  const rows = await scan(study, scannedSizes(study.scale, 2), METHODS, (base) => {
+    // A round longer than half of the training leaves no outer steps to speak of.
+    const possible = STEPS.filter((h) => 2 * h <= stepsOf(base))
+    return possible.map((h) => foundWith(study, { ...base, innerSteps: h }))
+  })
+  const look = { id: 'h', by: 'H', x: { label: 'H, inner steps between outer steps', log: true } }
   return {
     title: 'How often replicas are brought together',
     about: ABOUT(study),
     findings: findingsOf(rows),
     tables: [tableOf(rows)],
-    plots: [...new Set(rows.map(({ n }) => n))].map((n) => plotOf(rows, n)),
+    plots: plotsBySize(rows, look, ({ h, loss, interval }) => [{ x: h, y: loss, between: interval }]),
     data: { rows },
   }
 }
 
-async function rowOf(study: Study, method: Method, base: Spec): Promise<Row> {
+async function foundWith(study: Study, base: Spec): Promise<Found> {
   const rates = base.innerSteps <= SMALL ? OUTER_RATES.small : OUTER_RATES.large
   const { spec, loss } = await study.best(rates.map((outerLearningRate) => ({ ...base, outerLearningRate })))
   const { outerLearningRate, innerSteps: h } = spec
-  return {
-    method,
-    n: parameterCount(base.model),
-    h,
-    outerLearningRate,
-    loss: loss.mean,
-    interval: loss.interval,
-  }
+  return { h, outerLearningRate, loss: loss.mean, interval: loss.interval }
 }
 
-const tableOf = (rows: readonly Row[]): Table => ({
+const tableOf = (rows: readonly (Row & Found)[]): Table => ({
   id: 'h',
   title: 'Validation loss by H',
   columns: ['N', 'method', 'H', 'best outer rate', 'loss'],
   rows: rows.map(({ n, method, h, outerLearningRate, loss }) => [n, method, h, outerLearningRate, loss]),
 })
 
-function findingsOf(rows: readonly Row[]): string[] {
+function findingsOf(rows: readonly (Row & Found)[]): string[] {
   const groups = grouped(rows, ({ n, method }) => `${n} parameters, ${method}`)
   return [...groups].map(([name, own]) => {
     const best = own.reduce((least, one) => (one.loss < least.loss ? one : least))
@@ -96,19 +75,3 @@ function findingsOf(rows: readonly Row[]): string[] {
     return `${name}: best with H = ${best.h}; ${others.join(', ')}.`
   })
 }
-
-const plotOf = (rows: readonly Row[], n: number) => ({
-  id: `h-${n}`,
-  title: `Loss by H, ${n} parameters`,
-  svg: chartOf({
-    title: `Validation loss by H, ${n} parameters`,
-    x: { label: 'H, inner steps between outer steps', log: true },
-    y: { label: 'nats per token' },
-    series: METHODS.map((method) => ({
-      name: method,
-      points: rows
-        .filter((row) => row.n === n && row.method === method)
-        .map(({ h, loss, interval }) => ({ x: h, y: loss, between: interval })),
-    })),
-  }),
-})
