@@ -37,7 +37,7 @@ export const varyBatch = (flags: string[], around: Surroundings = {}): Promise<S
   runStudy('batch', flags, around, investigate)
 
 async function investigate(study: Study) {
-  const rows = await scan(study, scannedSizes(study.scale, 2), methodsUpTo(4), (base) =>
+  const rows = await scan(study, scannedSizes(study.scale, 1), methodsUpTo(4), (base) =>
     FACTORS.flatMap((factor) => foundWith(study, base, factor) ?? []),
   )
   const look = { id: 'batch', by: 'global batch', x: { label: 'sequences', log: true } }

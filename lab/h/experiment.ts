@@ -37,7 +37,7 @@ export const varyInnerSteps = (flags: string[], around: Surroundings = {}): Prom
   runStudy('h', flags, around, investigate)
 
 async function investigate(study: Study) {
-  const rows = await scan(study, scannedSizes(study.scale, 2), METHODS, (base) => {
+  const rows = await scan(study, scannedSizes(study.scale, 1), METHODS, (base) => {
     // A round longer than half of the training leaves no outer steps to speak of.
     const possible = STEPS.filter((h) => 2 * h <= stepsOf(base))
     return possible.map((h) => foundWith(study, { ...base, innerSteps: h }))

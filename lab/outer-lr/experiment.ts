@@ -9,8 +9,8 @@ import { ABOUT, runStudy, type Study, type Surroundings } from '../training/stud
 
 const RATES = [0.2, 0.4, 0.6, 0.8, 1]
 const DILOCO = METHODS.filter((method) => method !== 'data parallel')
-/** The largest are left out: this is the tuning of three sizes for every M. */
-const SIZES = 3
+/** The larger are left out: this is the tuning of two sizes for every M. */
+const SIZES = 2
 
 interface Found {
   readonly losses: readonly number[]

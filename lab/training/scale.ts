@@ -18,7 +18,8 @@ export interface Scale {
   readonly innerLearningRate: number
   readonly outerLearningRates: readonly number[]
   readonly heldOutTokens: number
-  readonly seeds: number
+  /** By model. The large ones take most of the time: fewer there. */
+  readonly seeds: readonly number[]
 }
 
 const model = (
@@ -48,7 +49,7 @@ const FULL: Scale = {
   innerLearningRate: 8e-3,
   outerLearningRates: [0.4, 0.6, 0.8, 1],
   heldOutTokens: 51_200,
-  seeds: 3,
+  seeds: [3, 3, 2, 1],
 }
 
 /** A few minutes on two cores; too small for its numbers to mean much. */
@@ -59,7 +60,7 @@ const QUICK: Scale = {
   batches: [8, 16],
   outerLearningRates: [0.4, 0.8],
   heldOutTokens: 12_800,
-  seeds: 1,
+  seeds: [1, 1],
 }
 
 /** Seconds; to see that everything works. */
@@ -91,14 +92,18 @@ export function scaleOf(options: {
 }): Scale {
   const scale = options.tiny ? TINY : options.quick ? QUICK : FULL
   const models = scale.models.slice(0, options.sizes ?? scale.models.length)
-  return { ...scale, models, seeds: options.seeds ?? scale.seeds }
+  const seeds = models.map((_, i) => options.seeds ?? scale.seeds[i] ?? 1)
+  return { ...scale, models, seeds }
 }
 
-/** The sizes that scans of one setting look at: the smallest so many, and in the small forms one. */
+/** The sizes that scans of one setting look at: the smallest so many, and in the small forms one. More would take hours. */
 export const scannedSizes = ({ name, models }: Scale, most: number): readonly ModelConfig[] =>
   models.slice(0, name === 'full' ? most : 1)
 
-export const seedsOf = ({ seeds }: Scale): string[] => Array.from({ length: seeds }, (_, i) => String(i + 1))
+export function seedsOf({ models, seeds }: Scale, model: ModelConfig): string[] {
+  const size = models.findIndex((one) => parameterCount(one) === parameterCount(model))
+  return Array.from({ length: seeds[size] ?? 1 }, (_, i) => String(i + 1))
+}
 
 /** A run of a model of the ladder with nothing tuned and nothing wrong. */
 export function baseSpec(

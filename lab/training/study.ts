@@ -14,7 +14,7 @@ export interface Study {
   readonly workshop: Runner
   /** Tuned once, and for all experiments. */
   tuned(method: Method): Promise<Tuned>
-  /** Over the scale's seeds. */
+  /** Over the seeds of its size. */
   loss(spec: Spec): Promise<Estimate>
   /** Of the first seed alone, to choose by. */
   scan(spec: Spec): Promise<number>
@@ -55,7 +55,7 @@ export async function runStudy(
       return known
     },
     async loss(spec) {
-      const runs = seedsOf(scale).map((seed) => workshop.run({ ...spec, seed }))
+      const runs = seedsOf(scale, spec.model).map((seed) => workshop.run({ ...spec, seed }))
       return estimate((await Promise.all(runs)).map(({ loss }) => loss))
     },
     scan: async (spec) => (await workshop.run({ ...spec, seed: '1' })).loss,
@@ -92,7 +92,7 @@ export const signed = (value: number): string => `${value > 0 ? '+' : ''}${value
 
 /** Said of every experiment here. */
 export const ABOUT = ({ scale, codec }: Study): string =>
-  `Embedded corpus, vocabulary of ${scale.models[0]?.vocabSize}, sequences of ${scale.models[0]?.sequenceLength} tokens, ${scale.tokensAParameter} tokens a parameter, H = ${scale.innerSteps} unless said, ${codec} up, means over ${scale.seeds} ${scale.seeds === 1 ? 'seed' : 'seeds'}. Loss is of the global weights on ${scale.heldOutTokens} validation tokens, nats per token.${scale.name === 'full' ? '' : ' This is the small form: its numbers mean little.'}`
+  `Embedded corpus, vocabulary of ${scale.models[0]?.vocabSize}, sequences of ${scale.models[0]?.sequenceLength} tokens, ${scale.tokensAParameter} tokens a parameter, H = ${scale.innerSteps} unless said, ${codec} up, seeds by size ${scale.seeds.join(', ')}. Loss is of the global weights on ${scale.heldOutTokens} validation tokens, nats per token.${scale.name === 'full' ? '' : ' This is the small form: its numbers mean little.'}`
 
 /** In the order in which keys first come. */
 export function grouped<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
