@@ -6,7 +6,7 @@
 import { totalmem } from 'node:os'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
-import type { HeldOutSet } from './heldOut.ts'
+import { HELD_OUT_TOKENS, type HeldOutSet } from './heldOut.ts'
 import { EvaluationProcess, ProcessDied } from './process.ts'
 import type { TaskJob, TaskPiece } from './taskWork.ts'
 import type { Kind, Loss, LossJob, Work } from './work.ts'
@@ -20,6 +20,8 @@ export interface Evaluator {
   taskPiece(job: TaskJob, wanted?: () => boolean): Promise<TaskPiece | null>
   /** What the process may hold. */
   readonly memoryBytes: number
+  /** About so many are measured of a corpus. */
+  readonly heldOutTokens: number
   /** Processes that died or hung so far. */
   readonly deaths: number
   /** Of the process; null when there is none. */
@@ -31,6 +33,8 @@ export interface Evaluator {
 export interface EvaluatorOptions {
   /** Folder of the public blobs. */
   readonly blobs: string
+  /** 25,600 when left out. */
+  readonly heldOutTokens?: number
   readonly memoryBytes?: number
   readonly silenceMs?: number
 }
@@ -63,6 +67,7 @@ export function startEvaluator(options: EvaluatorOptions): Evaluator {
 
 class ChildEvaluator implements Evaluator {
   readonly memoryBytes: number
+  readonly heldOutTokens: number
   readonly #process: EvaluationProcess
   #waiting: Waiting[] = []
   #working = false
@@ -70,8 +75,14 @@ class ChildEvaluator implements Evaluator {
   #deaths = 0
   #idle: NodeJS.Timeout | undefined
 
-  constructor({ blobs, memoryBytes = memoryAllowed(), silenceMs = SILENCE_MS }: EvaluatorOptions) {
+  constructor({
+    blobs,
+    heldOutTokens = HELD_OUT_TOKENS,
+    memoryBytes = memoryAllowed(),
+    silenceMs = SILENCE_MS,
+  }: EvaluatorOptions) {
     this.memoryBytes = memoryBytes
+    this.heldOutTokens = heldOutTokens
     this.#process = new EvaluationProcess({ blobs, memoryBytes, silenceMs })
   }
 
@@ -84,7 +95,7 @@ class ChildEvaluator implements Evaluator {
   }
 
   async heldOut(manifest: string): Promise<HeldOutSet> {
-    return (await this.#queue('held-out', { manifest })) as HeldOutSet // only losses are given up
+    return (await this.#queue('held-out', { manifest, tokens: this.heldOutTokens })) as HeldOutSet // only losses are given up
   }
 
   loss(job: LossJob, wanted: () => boolean = () => true): Promise<Loss | null> {
