@@ -36,7 +36,6 @@ export interface EvaluatorOptions {
   /** 25,600 when left out. */
   readonly heldOutTokens?: number
   readonly memoryBytes?: number
-  readonly silenceMs?: number
 }
 
 const GIB = 2 ** 30
@@ -44,7 +43,7 @@ const GIB = 2 ** 30
 const memoryAllowed = (): number =>
   Math.min(4 * GIB, totalmem() / 2, (process.constrainedMemory() || Number.POSITIVE_INFINITY) / 2)
 /** Between two signs of life: a sequence of the largest model that is measured here takes a tenth of it. */
-const SILENCE_MS = 180_000
+export const SILENCE_MS = 180_000
 /** A process with nothing to do ends after so long. */
 const IDLE_MS = 10 * 60_000
 /** Processes that one job may cost. */
@@ -75,15 +74,10 @@ class ChildEvaluator implements Evaluator {
   #deaths = 0
   #idle: NodeJS.Timeout | undefined
 
-  constructor({
-    blobs,
-    heldOutTokens = HELD_OUT_TOKENS,
-    memoryBytes = memoryAllowed(),
-    silenceMs = SILENCE_MS,
-  }: EvaluatorOptions) {
+  constructor({ blobs, heldOutTokens = HELD_OUT_TOKENS, memoryBytes = memoryAllowed() }: EvaluatorOptions) {
     this.memoryBytes = memoryBytes
     this.heldOutTokens = heldOutTokens
-    this.#process = new EvaluationProcess({ blobs, memoryBytes, silenceMs })
+    this.#process = new EvaluationProcess({ blobs, memoryBytes, silenceMs: SILENCE_MS })
   }
 
   get deaths(): number {
