@@ -13,6 +13,7 @@ describe('the configuration', () => {
       trustedProxies: 0,
       metricsToken: null,
       hub: 'https://huggingface.co',
+      heldOutTokens: 25_600,
       log: 'warn',
     })
   })
@@ -20,6 +21,7 @@ describe('the configuration', () => {
   it.each([
     ['POTLUCK_PORT', '70000'],
     ['POTLUCK_PORT', 'http'],
+    ['POTLUCK_HELD_OUT_TOKENS', '0'],
     ['POTLUCK_LOG', 'loud'],
     ['POTLUCK_PUBLIC_URL', 'example.org'],
     ['POTLUCK_TLS_CERT', 'cert.pem'],

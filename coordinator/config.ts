@@ -1,6 +1,7 @@
 /** Configuration: environment variables with the prefix POTLUCK_, parsed once, refused with a sentence. */
 import { z } from 'zod'
 import { PotluckError } from '../shared/protocol/errors.ts'
+import { HELD_OUT_TOKENS } from './evaluate/heldOut.ts'
 
 const path = z.string().min(1)
 /** Addresses with commas between them. */
@@ -47,6 +48,8 @@ const schema = z
     POTLUCK_TURN: urls(/^turns?:/).optional(),
     /** coturn's static-auth-secret; with it every volunteer gets credentials of its own that end. */
     POTLUCK_TURN_SECRET: z.string().min(8).max(200).optional(),
+    /** Of validation text, measured after every round. */
+    POTLUCK_HELD_OUT_TOKENS: z.coerce.number().int().min(1).max(10_000_000).default(HELD_OUT_TOKENS),
     POTLUCK_LOG: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('warn'),
   })
   .refine((env) => (env.POTLUCK_TLS_CERT === undefined) === (env.POTLUCK_TLS_KEY === undefined), {
@@ -74,6 +77,7 @@ export interface Config {
   /** Address of the Hugging Face hub. */
   readonly hub: string
   readonly ice: IceConfig
+  readonly heldOutTokens: number
   readonly log: z.infer<typeof schema>['POTLUCK_LOG']
 }
 
@@ -107,6 +111,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
           ? { urls: env.POTLUCK_TURN, secret: env.POTLUCK_TURN_SECRET }
           : null,
     },
+    heldOutTokens: env.POTLUCK_HELD_OUT_TOKENS,
     log: env.POTLUCK_LOG,
   }
 }

@@ -51,7 +51,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   const store = await openSqliteStore(join(config.data, 'potluck.sqlite'))
   const partials = await openFilePartials(folders.vault, vault, clock)
   const aggregator = startAggregator(folders)
-  const evaluator = startEvaluator({ blobs: folders.blobs })
+  const evaluator = startEvaluator({ blobs: folders.blobs, heldOutTokens: config.heldOutTokens })
   const metrics = openMetrics()
   let mesh: Mesh | null = null
   const runs = new Runs({

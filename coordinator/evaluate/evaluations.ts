@@ -50,7 +50,7 @@ export class Evaluations {
     const { store, evaluator, volunteers, now } = this.#parts
     if (record.manifest === null) return null
     const set = await this.#setOf(record.manifest)
-    const by = wayOf(record.config.evaluation, model, evaluator.memoryBytes)
+    const by = wayOf(record.config.evaluation, model, evaluator)
     const begun = now()
     const { hash, sequences, tokens, bytes } = set
     const job = { config: model, weights, set: hash }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { getPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import { floatsToBytes } from '../../shared/codec/floats.ts'
 import { manifestToBytes } from '../../shared/corpus/manifest.ts'
 import { decodeShard, encodeShard } from '../../shared/corpus/shard.ts'
@@ -16,7 +16,7 @@ import { trainTokenizer } from '../../shared/tokenizer/train.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
 import { until } from '../testing.ts'
-import { type Evaluator, startEvaluator } from './evaluator.ts'
+import { type Evaluator, SILENCE_MS, startEvaluator } from './evaluator.ts'
 import type { HeldOutSet } from './heldOut.ts'
 import type { LossJob } from './work.ts'
 
@@ -30,7 +30,7 @@ let set: HeldOutSet
 let evaluator: Evaluator
 const opened: Evaluator[] = []
 
-function open(options: { memoryBytes?: number; silenceMs?: number } = {}): Evaluator {
+function open(options: { memoryBytes?: number } = {}): Evaluator {
   const one = startEvaluator({ blobs: folder, ...options })
   opened.push(one)
   return one
@@ -124,11 +124,18 @@ it('P3 begins a job again when its process is killed', async () => {
 })
 
 it('P3 replaces a process that hangs', async () => {
-  const one = open({ silenceMs: 8_000 })
+  const one = open()
   await one.heldOut(manifest)
   const hangs = one.pid ?? 0
   process.kill(hangs, 'SIGSTOP')
-  const measured = await one.loss(await job())
+  const same = await job()
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }) // the processes go on in real time
+  const measuring = one.loss(same)
+  vi.advanceTimersByTime(SILENCE_MS - 1)
+  expect(one.pid).toBe(hangs)
+  vi.advanceTimersByTime(1)
+  vi.useRealTimers()
+  const measured = await measuring
   expect(measured?.tokens).toBe(SEQUENCES * CONFIG.sequenceLength)
   expect(one.pid).not.toBe(hangs)
   expect(() => process.kill(hangs, 0)).toThrow('ESRCH') // stopped or not, it is gone

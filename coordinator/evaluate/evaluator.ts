@@ -6,7 +6,7 @@
 import { totalmem } from 'node:os'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
-import type { HeldOutSet } from './heldOut.ts'
+import { HELD_OUT_TOKENS, type HeldOutSet } from './heldOut.ts'
 import { EvaluationProcess, ProcessDied } from './process.ts'
 import type { TaskJob, TaskPiece } from './taskWork.ts'
 import type { Kind, Loss, LossJob, Work } from './work.ts'
@@ -20,6 +20,8 @@ export interface Evaluator {
   taskPiece(job: TaskJob, wanted?: () => boolean): Promise<TaskPiece | null>
   /** What the process may hold. */
   readonly memoryBytes: number
+  /** About so many are measured of a corpus. */
+  readonly heldOutTokens: number
   /** Processes that died or hung so far. */
   readonly deaths: number
   /** Of the process; null when there is none. */
@@ -31,8 +33,9 @@ export interface Evaluator {
 export interface EvaluatorOptions {
   /** Folder of the public blobs. */
   readonly blobs: string
+  /** 25,600 when left out. */
+  readonly heldOutTokens?: number
   readonly memoryBytes?: number
-  readonly silenceMs?: number
 }
 
 const GIB = 2 ** 30
@@ -40,7 +43,7 @@ const GIB = 2 ** 30
 const memoryAllowed = (): number =>
   Math.min(4 * GIB, totalmem() / 2, (process.constrainedMemory() || Number.POSITIVE_INFINITY) / 2)
 /** Between two signs of life: a sequence of the largest model that is measured here takes a tenth of it. */
-const SILENCE_MS = 180_000
+export const SILENCE_MS = 180_000
 /** A process with nothing to do ends after so long. */
 const IDLE_MS = 10 * 60_000
 /** Processes that one job may cost. */
@@ -63,6 +66,7 @@ export function startEvaluator(options: EvaluatorOptions): Evaluator {
 
 class ChildEvaluator implements Evaluator {
   readonly memoryBytes: number
+  readonly heldOutTokens: number
   readonly #process: EvaluationProcess
   #waiting: Waiting[] = []
   #working = false
@@ -70,9 +74,10 @@ class ChildEvaluator implements Evaluator {
   #deaths = 0
   #idle: NodeJS.Timeout | undefined
 
-  constructor({ blobs, memoryBytes = memoryAllowed(), silenceMs = SILENCE_MS }: EvaluatorOptions) {
+  constructor({ blobs, heldOutTokens = HELD_OUT_TOKENS, memoryBytes = memoryAllowed() }: EvaluatorOptions) {
     this.memoryBytes = memoryBytes
-    this.#process = new EvaluationProcess({ blobs, memoryBytes, silenceMs })
+    this.heldOutTokens = heldOutTokens
+    this.#process = new EvaluationProcess({ blobs, memoryBytes, silenceMs: SILENCE_MS })
   }
 
   get deaths(): number {
@@ -84,7 +89,7 @@ class ChildEvaluator implements Evaluator {
   }
 
   async heldOut(manifest: string): Promise<HeldOutSet> {
-    return (await this.#queue('held-out', { manifest })) as HeldOutSet // only losses are given up
+    return (await this.#queue('held-out', { manifest, tokens: this.heldOutTokens })) as HeldOutSet // only losses are given up
   }
 
   loss(job: LossJob, wanted: () => boolean = () => true): Promise<Loss | null> {

@@ -78,6 +78,7 @@ describe('held-out text', () => {
   it('E1 is cut down to about 25,600 tokens, from the first to the last shard', async () => {
     const set = await makeHeldOut(await corpus([20_000, 20_000, 20_000]), store)
     expect(set.sequences).toBe(25_600)
+    expect((await makeHeldOut(await corpus([200, 200]), store, 100)).sequences).toBe(100) // or as the operator says
     const tokens = decodeShard(await store.get(set.hash), { vocabSize: 257, sequenceLength: 1 })
     // Sequence i of the set is sequence floor(i × 60,000 / 25,600) of the corpus, which begins with token 2i mod 256.
     for (const i of [0, 1, 8_532, 8_533, 8_534, 17_066, 25_599]) {

@@ -17,18 +17,26 @@ export interface HeldOutSet {
   readonly bytes: number
 }
 
-/** Tokens measured a round: the same ones every time, spread evenly over all validation documents. */
+/** Tokens measured a round when nobody says otherwise: the same ones every time, spread evenly over all validation documents. */
 export const HELD_OUT_TOKENS = 25_600
+
+/** Ids of a sample; each costs a sequence's pass, and together they cost no more than twice what the loss of so many tokens does. */
+export const sampleTokens = (heldOutTokens: number, sequenceLength: number): number =>
+  Math.min(80, Math.floor((2 * heldOutTokens) / sequenceLength))
 
 /**
  * Makes the set of a corpus; the same manifest always gives the same hash. Reads one shard after another, and only those
  * that it takes sequences from.
  * @throws PotluckError `not-found` or `bad-blob` for a corpus that is not whole.
  */
-export async function makeHeldOut(manifestHash: string, store: BlobStore): Promise<HeldOutSet> {
+export async function makeHeldOut(
+  manifestHash: string,
+  store: BlobStore,
+  wanted = HELD_OUT_TOKENS,
+): Promise<HeldOutSet> {
   const manifest = manifestFromBytes(await store.get(manifestHash))
   const tokenizer = tokenizerFromJSON(await store.get(manifest.tokenizer))
-  const chosen = await heldOutSequences(manifest, store)
+  const chosen = await heldOutSequences(manifest, store, wanted)
   const stride = manifest.sequenceLength + 1
   const sequences = chosen.length / stride
   return {

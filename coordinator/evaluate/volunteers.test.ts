@@ -16,7 +16,8 @@ import { openSqliteStore } from '../store/sqlite.ts'
 import { logInFirst, post, smallRun, startOn, Tab, until } from '../testing.ts'
 
 const CONFIG = PRESETS.nano
-const SLICES = 13 // 400 sequences, 32 to a slice
+const TOKENS = 6_400
+const SLICES = 4 // 100 sequences, 32 to a slice
 let folder: string
 let coordinator: Coordinator
 let engine: Engine
@@ -24,7 +25,7 @@ let tabs: Tab[]
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'potluck-'))
-  coordinator = await startOn(folder)
+  coordinator = await startOn(folder, { POTLUCK_HELD_OUT_TOKENS: String(TOKENS) })
   const operator = await logInFirst(coordinator)
   await post(coordinator.url + ROUTES.adminRuns, { ...smallRun, evaluation: 'volunteers' }, operator)
   await until(() => coordinator.runs.view()?.evaluation != null, 'the evaluation of the untrained model')
@@ -112,7 +113,7 @@ describe('an evaluation by volunteers', () => {
     await until(() => view().initialValLoss !== null, 'the loss')
     const tokens = decodeShard(await blob((await kept()).data), CONFIG)
     const { nats } = await engine.evaluate(tokens)
-    expect(Math.abs((view().initialValLoss ?? 0) / (nats / 25_600) - 1)).toBeLessThan(1e-6)
+    expect(Math.abs((view().initialValLoss ?? 0) / (nats / TOKENS) - 1)).toBeLessThan(1e-6)
     const { problems } = await coordinator.runs.adminView()
     expect(problems).toMatchObject([{ code: 'evaluation-odd', message: expect.stringContaining(eve.id) }])
     expect(view().evaluation).toBeNull()
@@ -123,8 +124,8 @@ describe('an evaluation by volunteers', () => {
     expect(await kept()).toMatchObject({
       weights: view().weights?.map(({ hash }) => hash),
       by: 'volunteers',
-      examples: 400,
-      tokens: 25_600,
+      examples: 100,
+      tokens: TOKENS,
     })
   })
 })
@@ -140,12 +141,12 @@ async function kept() {
 
 it('E2 an evaluation that was open begins again after a restart', async () => {
   const other = await mkdtemp(join(tmpdir(), 'potluck-'))
-  let house = await startOn(other)
+  let house = await startOn(other, { POTLUCK_HELD_OUT_TOKENS: String(TOKENS) })
   const operator = await logInFirst(house)
   await post(house.url + ROUTES.adminRuns, { ...smallRun, evaluation: 'volunteers' }, operator)
   await until(() => house.runs.view()?.evaluation != null, 'the evaluation')
   await house.stop()
-  house = await startOn(other)
+  house = await startOn(other, { POTLUCK_HELD_OUT_TOKENS: String(TOKENS) })
   await until(() => house.runs.view()?.evaluation != null, 'the evaluation again')
   expect(house.runs.view()?.evaluation).toMatchObject({ round: 0, slices: SLICES, settled: 0 })
   expect(house.runs.view()?.initialValLoss).toBeNull()

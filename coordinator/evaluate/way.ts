@@ -4,8 +4,7 @@ import type { ModelConfig } from '../../shared/model/config.ts'
 import { flopsPerToken } from '../../shared/model/flops.ts'
 import type { EvaluationWay } from '../../shared/protocol/evaluation.ts'
 import { TOKENS_A_BEAT } from './beat.ts'
-import { HELD_OUT_TOKENS } from './heldOut.ts'
-import { sampleTokens } from './work.ts'
+import { HELD_OUT_TOKENS, sampleTokens } from './heldOut.ts'
 
 /**
  * Floating-point operations a second of forward passes on wasm, of one thread that has to share its core: 8e9 for `nano`,
@@ -24,22 +23,29 @@ export interface Effort {
   readonly seconds: number
 }
 
-export function predictEffort(config: ModelConfig): Effort {
+export function predictEffort(config: ModelConfig, heldOutTokens = HELD_OUT_TOKENS): Effort {
   const { sequenceLength } = config
   // A training step of as many sequences takes more: it has a backward pass too. That is room for what is read from disk.
   const microBatch = Math.max(1, Math.floor(TOKENS_A_BEAT / sequenceLength))
   const bytes = PROCESS_BYTES + predictPeakBytes(config, { backend: 'wasm', microBatch, accumulates: false })
-  const tokens = HELD_OUT_TOKENS + sampleTokens(sequenceLength) * sequenceLength
+  const tokens = heldOutTokens + sampleTokens(heldOutTokens, sequenceLength) * sequenceLength
   return { bytes, seconds: (tokens * flopsPerToken(config)) / 3 / FLOPS_A_SECOND } // a third is forward
+}
+
+/** The coordinator's. */
+export interface Means {
+  readonly memoryBytes: number
+  /** To be measured a round. */
+  readonly heldOutTokens: number
 }
 
 /** `auto` decided: the coordinator where memory and time allow. */
 export function wayOf(
   chosen: EvaluationWay,
   config: ModelConfig,
-  memoryBytes: number,
+  { memoryBytes, heldOutTokens }: Means,
 ): Exclude<EvaluationWay, 'auto'> {
   if (chosen !== 'auto') return chosen
-  const { bytes, seconds } = predictEffort(config)
+  const { bytes, seconds } = predictEffort(config, heldOutTokens)
   return bytes <= memoryBytes && seconds <= MOST_SECONDS ? 'coordinator' : 'volunteers'
 }

@@ -10,7 +10,7 @@ import type { Engine } from '../../shared/engine/engine.ts'
 import { tokenizerFromJSON } from '../../shared/tokenizer/json.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
 import { type Beat, TOKENS_A_BEAT } from './beat.ts'
-import { HELD_OUT_TOKENS, type HeldOutSet, makeHeldOut } from './heldOut.ts'
+import { type HeldOutSet, makeHeldOut, sampleTokens } from './heldOut.ts'
 import { engineWith, type Model } from './models.ts'
 import { type TaskJob, type TaskPiece, taskPiece } from './taskWork.ts'
 
@@ -23,6 +23,12 @@ export interface LossJob extends Model {
   readonly seed: string
 }
 
+export interface HeldOutJob {
+  readonly manifest: string
+  /** About so many. */
+  readonly tokens: number
+}
+
 export interface Loss {
   /** Cross entropy summed over all predicted tokens, in f64. */
   readonly nats: number
@@ -33,7 +39,7 @@ export interface Loss {
 
 /** Every kind of job with its result. Both must survive a structured clone. */
 export interface Work {
-  'held-out': { readonly job: { readonly manifest: string }; readonly result: HeldOutSet }
+  'held-out': { readonly job: HeldOutJob; readonly result: HeldOutSet }
   loss: { readonly job: LossJob; readonly result: Loss }
   tasks: { readonly job: TaskJob; readonly result: TaskPiece }
 }
@@ -42,14 +48,10 @@ export type Job = { [K in Kind]: { readonly kind: K; readonly blobs: string } & 
 
 const SAMPLE = { temperature: 0.8, topK: 40 }
 
-/** Ids of a sample; each costs a sequence's pass, and together they cost no more than twice what the loss does. */
-export const sampleTokens = (sequenceLength: number): number =>
-  Math.min(80, Math.floor((2 * HELD_OUT_TOKENS) / sequenceLength))
-
 export async function work(job: Job, beat: Beat): Promise<Work[Kind]['result']> {
   switch (job.kind) {
     case 'held-out':
-      return makeHeldOut(job.manifest, await openFileBlobStore(job.blobs))
+      return makeHeldOut(job.manifest, await openFileBlobStore(job.blobs), job.tokens)
     case 'loss':
       return loss(job, beat)
     case 'tasks':
@@ -70,7 +72,7 @@ async function loss(job: LossJob & { blobs: string }, beat: Beat): Promise<Loss>
   let ids = [tokenizer.endOfText]
   const { sequenceLength } = job.config
   const atOnce = Math.max(1, Math.round(TOKENS_A_BEAT / sequenceLength))
-  for (let left = sampleTokens(sequenceLength); left > 0; left -= atOnce) {
+  for (let left = sampleTokens(measured.tokens, sequenceLength); left > 0; left -= atOnce) {
     const options = { ...SAMPLE, tokens: Math.min(atOnce, left), seed: `${job.seed} ${left}` }
     ids = await engine.generate(ids, options)
     await breathe()
