@@ -74,7 +74,7 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   const exchanges = new Mesh({ runs, store, partials, aggregator, clock, ice: config.ice })
   mesh = exchanges
   const dropEndedParts = () =>
-    partials.keepOnly([...Object.keys(runs.machine?.leases ?? {}), ...exchanges.uploads])
+    partials.keepOnly([...(runs.machine?.leases.byId.keys() ?? []), ...exchanges.uploads])
   await dropEndedParts()
   const operator = await openOperator(store, clock.now)
 

@@ -18,8 +18,10 @@ import type { Receipt } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import type { IceConfig } from '../config.ts'
+import { leaseFault, weightOf } from '../rounds/contributions.ts'
 import type { Clock } from '../rounds/driver.ts'
-import { type Effect, type GroupMember, leaseFault, weightOf } from '../rounds/machine.ts'
+import type { Effect, GroupMember } from '../rounds/events.ts'
+import { hasRoom } from '../rounds/granting.ts'
 import { fragmentOf } from '../rounds/schedule.ts'
 import { boundOf, faultOf } from '../runs/contribution.ts'
 import { acceptedReceipt } from '../runs/messages.ts'
@@ -152,7 +154,7 @@ export class Mesh {
     const { machine } = this.#parts.runs
     const group = this.groups.of(volunteer)
     if (!group?.linked || group.ending || group.id !== offer.group) return { direct: 'no group' }
-    const lease = machine?.leases[offer.lease]
+    const lease = machine?.leases.get(offer.lease)
     if (!machine || !lease || machine.status !== 'running' || machine.phase !== 'training')
       return { direct: 'no round' }
     const fault = leaseFault(machine, lease, { volunteer, steps: offer.steps })
@@ -334,11 +336,9 @@ export class Mesh {
   #coming(volunteer: string): boolean {
     const { machine } = this.#parts.runs
     if (!machine || this.#direct.has(volunteer)) return false
-    const leases = Object.values(machine.leases).filter(({ round }) => round === machine.round)
-    if (leases.some((lease) => lease.volunteer === volunteer)) return true
-    const accepted = Object.values(machine.accepted)
-    const room = leases.length + accepted.length < machine.config.replicas
-    return room && !accepted.some((one) => one.volunteer === volunteer)
+    const { leases, contributed, round } = machine
+    if (leases.of(volunteer).some(([, lease]) => lease.round === round)) return true
+    return hasRoom(machine, round) && !contributed.has(volunteer)
   }
 
   /** What the run's changes mean for groups and exchanges. */
@@ -362,7 +362,7 @@ export class Mesh {
 }
 
 function memberBound(machine: NonNullable<Runs['machine']>, { lease, steps }: Offer): number {
-  const open = machine.leases[lease]
+  const open = machine.leases.get(lease)
   return open ? boundOf(machine, open, steps) : 0
 }
 

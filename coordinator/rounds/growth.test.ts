@@ -1,10 +1,13 @@
 /** [R14] by structure, not by time: what an event leaves alone, and how much a commit keeps. lab/swarm measures. */
 import { describe, expect, it } from 'vitest'
 import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
+import { Book } from './book.ts'
 import { RoundDriver } from './driver.ts'
-import { type RoundEvent, reduce } from './machine.ts'
+import type { RoundEvent } from './events.ts'
+import { changes } from './kept.ts'
+import { reduce } from './machine.ts'
 import { freshMedian } from './schedule.ts'
-import { freshMachine, keptOf, type Machine } from './state.ts'
+import { freshMachine, type Machine } from './state.ts'
 
 const BASE = { parameters: 10, weights: 'a'.repeat(64), exact: null, velocity: null, largest: 1 }
 const volunteer = (i: number) => `tab-${10_000 + i}`
@@ -31,7 +34,8 @@ const asks = (i: number): RoundEvent => ({
   volunteer: volunteer(i),
   id: `lease-${1_000 + i}`,
   after: null,
-  speeds: { [volunteer(i)]: 100 + i },
+  tokensPerSecond: 100 + i,
+  told: Book.of<number>([]),
   now: 0,
 })
 
@@ -55,12 +59,12 @@ describe('[R14] a crowd', () => {
       problem: () => undefined,
     })
     await driver.dispatch(asks(150))
-    await driver.dispatch({ ...asks(151), speeds: { [volunteer(151)]: 5 } } as RoundEvent) // another speed
+    await driver.dispatch({ ...asks(151), tokensPerSecond: 5 } as RoundEvent) // another speed
     expect(calls).toEqual(['changed'])
   })
 
   it('is not kept: a commit is as long with 1,000 as with 10', () => {
-    const length = (volunteers: number) => JSON.stringify(keptOf(crowd(volunteers))).length
+    const length = (volunteers: number) => JSON.stringify([...changes(null, crowd(volunteers))]).length
     // Their speeds differ, so do the steps of two leases: a few digits.
     expect(Math.abs(length(1_000) - length(10))).toBeLessThan(20)
   })

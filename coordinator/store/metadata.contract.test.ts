@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import SQLite from 'better-sqlite3'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
+import { emptyPool } from '../rounds/pool.ts'
 import { freshMachine, type Machine } from '../rounds/state.ts'
 import type { Commit, MetadataStore } from './metadata.ts'
 import { openSqliteStore } from './sqlite.ts'
@@ -56,7 +57,7 @@ const close = (leases: string[]): NonNullable<Commit['closed']> => ({
   before: { ...base(HASH), exact: null, velocity: null },
   after: base(AFTER),
   delta: { hash: HASH, bytes: 12 },
-  checkpoint: { round: 1, fragments: [base(AFTER)], pool: { epoch: 0, cursor: 32, returned: [] } },
+  checkpoint: { round: 1, fragments: [base(AFTER)], pool: { ...emptyPool(), cursor: 32 } },
   leases,
 })
 

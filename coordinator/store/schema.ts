@@ -4,7 +4,7 @@ import type { Backend } from '../../shared/engine/engine.ts'
 import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import type { PresetName } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
-import type { LeaseEnd } from '../rounds/machine.ts'
+import type { LeaseEnd } from '../rounds/events.ts'
 
 export interface Database {
   settings: { key: string; value: string }

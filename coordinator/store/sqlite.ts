@@ -9,7 +9,8 @@ import { z } from 'zod'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
 import { hashSchema, runConfigSchema } from '../../shared/protocol/run.ts'
-import { checkpointOf, keptOf, machineSchema } from '../rounds/state.ts'
+import { changes, joined } from '../rounds/kept.ts'
+import { checkpointOf, machineSchema } from '../rounds/state.ts'
 import { checkpoints, filesOf, noteFiles, summaryOf, writeCheckpoint, writeRollback } from './checkpoints.ts'
 import { corpora } from './corpora.ts'
 import { evaluations } from './evaluations.ts'
@@ -321,7 +322,7 @@ async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
   const { run } = machine
   await t
     .updateTable('runs')
-    .set({ machine: JSON.stringify(keptOf(machine)), bytes_down: commit.bytesDown })
+    .set({ machine: JSON.stringify(joined(changes(null, machine))), bytes_down: commit.bytesDown })
     .where('id', '=', run)
     .execute()
   for (const { ranges, ...lease } of commit.granted) {

@@ -3,8 +3,9 @@
  * made into JSON, as the store does, and thrown away; merges take their time and make up hashes. Measures the machine.
  */
 import { RoundDriver } from '../../coordinator/rounds/driver.ts'
-import type { Effect, Merge, MergedFragment, RoundEvent } from '../../coordinator/rounds/machine.ts'
-import { freshMachine, keptOf, type Machine } from '../../coordinator/rounds/state.ts'
+import type { Effect, Merge, MergedFragment, RoundEvent } from '../../coordinator/rounds/events.ts'
+import { changes, joined } from '../../coordinator/rounds/kept.ts'
+import { freshMachine, type Machine } from '../../coordinator/rounds/state.ts'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { PRESETS } from '../../shared/model/config.ts'
 import { flopsPerToken } from '../../shared/model/flops.ts'
@@ -84,7 +85,7 @@ export class SwarmHouse {
 
   #commit(machine: Machine): void {
     const began = cpu()
-    const { length } = JSON.stringify(keptOf(machine))
+    const { length } = JSON.stringify(joined(changes(null, machine)))
     const took = cpu() - began
     this.#commitInEvent += took
     this.costs.commits += 1
