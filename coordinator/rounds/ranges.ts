@@ -31,7 +31,7 @@ export class Ranges {
 
   withAll(ranges: Iterable<DataRange>): Ranges {
     let all: Ranges = this
-    for (const range of ranges) all = all.#with(range)
+    for (const range of ranges) all = all.withOne(range)
     return all
   }
 
@@ -53,7 +53,7 @@ export class Ranges {
     return [...this]
   }
 
-  #with(range: DataRange): Ranges {
+  private withOne(range: DataRange): Ranges {
     const { epoch, first, count } = range
     const before = this.byEnd.get(nameOf(epoch, first))
     const after = this.byFirst.get(nameOf(epoch, first + count))
@@ -67,6 +67,6 @@ export class Ranges {
     for (const neighbour of [before, after]) if (neighbour) rest = rest.without(neighbour)
     const start = before?.first ?? first
     const end = after ? after.first + after.count : first + count
-    return rest.#with({ epoch, first: start, count: end - start })
+    return rest.withOne({ epoch, first: start, count: end - start })
   }
 }
