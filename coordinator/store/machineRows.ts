@@ -1,41 +1,31 @@
 /**
  * The round machine's state in rows, a row a piece (rounds/kept.ts): a commit writes those that have changed since the last
- * one. Which commit the rows are of is counted in the run's row, so whoever has not written the last one itself, or does
- * not know whether it did, writes them all.
+ * one. The run's row counts its commits, so whoever has not written the last one itself, or does not know whether it did,
+ * writes them all.
  */
-import type { Kysely, Transaction } from 'kysely'
+import { type Kysely, sql, type Transaction } from 'kysely'
 import { changes, joined, type Piece } from '../rounds/kept.ts'
 import type { Machine } from '../rounds/state.ts'
 import type { Database } from './schema.ts'
 
-/** A state that the database has unless somebody has written another one since. */
+/** A state, and which of its run's commits has written it. */
 export interface Written {
   readonly machine: Machine
   readonly commits: number
 }
 
-/** Rows in one statement: SQLite takes some 32,000 values. */
-const AT_ONCE = 1_000
-
-/** Writes the state in a transaction, and answers what is written once that is durable. `last` may be out of date. */
+/** Writes a state as its run's commit of that number. `last` is what this process has written, and may be out of date. */
 export async function writeMachine(
   t: Transaction<Database>,
-  machine: Machine,
+  { machine, commits }: Written,
   last: Written | null,
-): Promise<Written> {
+): Promise<void> {
   const { run } = machine
-  const { commits } = await t
-    .updateTable('runs')
-    .set((e) => ({ commits: e('commits', '+', 1) }))
-    .where('id', '=', run)
-    .returning('commits')
-    .executeTakeFirstOrThrow()
   const known = last?.machine.run === run && last.commits === commits - 1 ? last.machine : null
   if (known === null) await t.deleteFrom('machine_rows').where('run', '=', run).execute()
   const pieces = [...changes(known, machine)]
   await put(t, run, pieces)
   await drop(t, run, pieces)
-  return { machine, commits }
 }
 
 /** As the rows have it, not checked; null when there are none. */
@@ -48,34 +38,22 @@ export async function readMachine(db: Kysely<Database>, run: string): Promise<un
   return rows.length === 0 ? null : joined(rows.map((row) => ({ ...row, value: fromJson(row.value) })))
 }
 
+/** In one statement, however many they are. */
 async function put(t: Transaction<Database>, run: string, pieces: readonly Piece[]): Promise<void> {
   const rows = pieces.flatMap(({ part, id, value }) =>
-    value === undefined ? [] : [{ run, part, id, value: JSON.stringify(value) }],
+    value === undefined ? [] : [[part, id, JSON.stringify(value)]],
   )
-  for (let i = 0; i < rows.length; i += AT_ONCE) {
-    await t
-      .insertInto('machine_rows')
-      .values(rows.slice(i, i + AT_ONCE))
-      .onConflict((c) =>
-        c.columns(['run', 'part', 'id']).doUpdateSet((e) => ({ value: e.ref('excluded.value') })),
-      )
-      .execute()
-  }
+  if (rows.length === 0) return
+  await sql`insert into machine_rows (run, part, id, value)
+    select ${run}, value ->> 0, value ->> 1, value ->> 2 from json_each(${JSON.stringify(rows)}) where true
+    on conflict (run, part, id) do update set value = excluded.value`.execute(t)
 }
 
 async function drop(t: Transaction<Database>, run: string, pieces: readonly Piece[]): Promise<void> {
-  const gone = pieces.filter(({ value }) => value === undefined)
-  for (const part of new Set(gone.map((piece) => piece.part))) {
-    const ids = gone.flatMap((piece) => (piece.part === part ? [piece.id] : []))
-    for (let i = 0; i < ids.length; i += AT_ONCE) {
-      await t
-        .deleteFrom('machine_rows')
-        .where('run', '=', run)
-        .where('part', '=', part)
-        .where('id', 'in', ids.slice(i, i + AT_ONCE))
-        .execute()
-    }
-  }
+  const gone = pieces.flatMap(({ part, id, value }) => (value === undefined ? [[part, id]] : []))
+  if (gone.length === 0) return
+  await sql`delete from machine_rows where run = ${run}
+    and (part, id) in (select value ->> 0, value ->> 1 from json_each(${JSON.stringify(gone)}))`.execute(t)
 }
 
 /** What is not JSON becomes `undefined`, which no schema accepts. */

@@ -41,12 +41,12 @@ export const runs = (db: Kysely<Database>) =>
       await db.transaction().execute(async (t) => {
         const row = await t
           .updateTable('runs')
-          .set({ status: 'prepared', ...prepared })
+          .set((e) => ({ status: 'prepared', ...prepared, commits: e('commits', '+', 1) }))
           .where('id', '=', run)
-          .returning('created_at')
-          .executeTakeFirst()
-        await writeMachine(t, machine, null)
-        await writeCheckpoint(t, run, checkpointOf(machine), row?.created_at ?? 0)
+          .returning(['created_at', 'commits'])
+          .executeTakeFirstOrThrow()
+        await writeMachine(t, { machine, commits: row.commits }, null)
+        await writeCheckpoint(t, run, checkpointOf(machine), row.created_at)
         await noteFiles(
           t,
           filesOf(

@@ -215,8 +215,13 @@ const history = (db: Kysely<Database>) =>
 async function write(t: Transaction<Database>, commit: Commit, last: Written | null): Promise<Written> {
   const { machine, now } = commit
   const { run } = machine
-  const written = await writeMachine(t, machine, last)
-  await t.updateTable('runs').set({ bytes_down: commit.bytesDown }).where('id', '=', run).execute()
+  const { commits } = await t
+    .updateTable('runs')
+    .set((e) => ({ bytes_down: commit.bytesDown, commits: e('commits', '+', 1) }))
+    .where('id', '=', run)
+    .returning('commits')
+    .executeTakeFirstOrThrow()
+  await writeMachine(t, { machine, commits }, last)
   for (const { ranges, ...lease } of commit.granted) {
     const row = {
       ...lease,
@@ -257,7 +262,7 @@ async function write(t: Transaction<Database>, commit: Commit, last: Written | n
     await writeCheckpoint(t, run, commit.closed.checkpoint, now)
   }
   if (commit.rolledBack) await writeRollback(t, run, commit.rolledBack, now)
-  return written
+  return { machine, commits }
 }
 
 async function insertRefusal(
