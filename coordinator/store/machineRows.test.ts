@@ -151,6 +151,13 @@ describe('a database from before states were rows', () => {
     await store.close()
   })
 
+  it('shows a run of a version before that for what it was', async () => {
+    await write(JSON.stringify({ run: RUN, base: BASE, pool: { epoch: 0, cursor: 8 }, leases: {} }))
+    const store = await openSqliteStore(file)
+    expect(await store.latestRun()).toMatchObject({ status: 'failed', machine: null })
+    await store.close()
+  })
+
   it.each([
     ['no JSON', '{"run": "run-0'],
     ['no state', '{"pool": 7}'],

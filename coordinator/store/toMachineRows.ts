@@ -39,7 +39,7 @@ const piecesOf = (saved: object): Row[] =>
     return part === 'pool' ? piecesOfPool(value) : [[part, '', value]]
   })
 
-function piecesOfPool({ returned, ...pool }: { returned: { epoch: number; first: number }[] }): Row[] {
+function piecesOfPool({ returned = [], ...pool }: { returned?: { epoch: number; first: number }[] }): Row[] {
   const ranges = returned.map((range): Row => ['returned', `${range.epoch}/${range.first}`, range])
   return [['pool', '', pool], ...ranges]
 }
