@@ -11,6 +11,7 @@ import { type AdminView, ROUTES } from '../shared/protocol/admin.ts'
 import type { CheckpointRules } from '../shared/protocol/checkpoints.ts'
 import type { RunConfig } from '../shared/protocol/run.ts'
 import type { Coordinator } from './coordinator.ts'
+import { emptyPool } from './rounds/pool.ts'
 import type { Machine } from './rounds/state.ts'
 import { boundOf } from './runs/contribution.ts'
 import { call, contribution, logInFirst, post, smallRun, startOn, Tab, until } from './testing.ts'
@@ -392,7 +393,7 @@ describe('a run from a checkpoint', () => {
     await act('end')
     expect((await branch({ ...ALONE, fragments: 2, seed: 'another' }, 'zero', 1)).status).toBe(200)
     await startReady()
-    expect(machine().pool).toEqual({ epoch: 0, cursor: 0, returned: [] })
+    expect(machine().pool).toEqual(emptyPool())
     const whole = (await weightsOf(old[0]?.base.weights ?? '')) as Float32Array<ArrayBuffer>
     for (const [index, ranges] of fragments(MODEL, 2).entries()) {
       const base = machine().fragments[index]?.base

@@ -20,6 +20,7 @@ import { openMetrics } from './metrics/metrics.ts'
 import { adminNamespace } from './realtime/admin.ts'
 import { Gate } from './realtime/gate.ts'
 import { volunteerNamespace } from './realtime/volunteers.ts'
+import { Leases } from './rounds/leases.ts'
 import { Runs } from './runs/runs.ts'
 import { clearIncoming, openFileBlobStore } from './store/fileBlobs.ts'
 import { lockFolder } from './store/lock.ts'
@@ -73,9 +74,14 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
   metrics.show(runs)
   const exchanges = new Mesh({ runs, store, partials, aggregator, clock, ice: config.ice })
   mesh = exchanges
-  const dropEndedParts = () =>
-    partials.keepOnly([...Object.keys(runs.machine?.leases ?? {}), ...exchanges.uploads])
-  await dropEndedParts()
+  let open = openLeases(runs)
+  await partials.keepOnly(open.keys())
+  const dropEndedParts = async () => {
+    const before = open
+    open = openLeases(runs)
+    const changed = [...open.since(before)]
+    await partials.drop(changed.flatMap(({ id, after }) => (after === undefined ? [id] : [])))
+  }
   const operator = await openOperator(store, clock.now)
 
   let kick: (volunteer: string, reason: string) => void = () => undefined
@@ -136,6 +142,8 @@ export async function startCoordinator(config: Config): Promise<Coordinator> {
     stop,
   }
 }
+
+const openLeases = ({ machine }: Runs): Leases['byId'] => (machine?.leases ?? Leases.of([])).byId
 
 async function listen(app: Awaited<ReturnType<typeof buildServer>>, { host, port }: Config): Promise<void> {
   try {

@@ -1,6 +1,6 @@
 /** What a merge takes and gives, as plain data. The arithmetic is in part.ts, its rules in RULES.md. */
 import type { CodecName } from '../../shared/codec/codec.ts'
-import type { MergedFragment } from '../rounds/machine.ts'
+import type { MergedFragment } from '../rounds/events.ts'
 import type { FragmentBase } from '../rounds/state.ts'
 
 export interface Folders {

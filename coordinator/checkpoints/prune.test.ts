@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
-import { type FragmentBase, freshMachine, type Machine } from '../rounds/state.ts'
+import { Book } from '../rounds/book.ts'
+import { type AcceptedContribution, type FragmentBase, freshMachine, type Machine } from '../rounds/state.ts'
 import type { RunFile } from '../store/metadata.ts'
 import { type Standing, unneeded } from './prune.ts'
 
@@ -60,7 +61,9 @@ describe('a file (K5)', () => {
 
   it('stays while its contribution counts: accepted in the round under way, or merged in a recent one', () => {
     const contribution = { volunteer: 'ann-00001', steps: 1, tokens: 1, weight: 1, bytes: 1, trainLoss: 1 }
-    const accepted = { 'lease-001': { ...contribution, mean: null, hash: 'sent' } }
+    const accepted = Book.of<AcceptedContribution>([
+      ['lease-001', { ...contribution, mean: null, hash: 'sent' }],
+    ])
     expect(freed({ machine: machineOf({ accepted }) }, [sent])).toEqual([])
     expect(freed({ recent: [recentOf('old', ['sent'])] }, [sent])).toEqual([])
   })

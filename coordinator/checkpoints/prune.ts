@@ -28,7 +28,7 @@ export function unneeded<F extends File>(files: readonly F[], standing: Standing
 function neededFiles({ machine, checkpoints, recent, fresh }: Standing): File[] {
   const bases = [...machine.fragments.map(({ base }) => base), ...checkpoints.flatMap((one) => one.fragments)]
   const deltas = machine.fragments.flatMap((fragment) => fragment.deltas)
-  const counted = Object.values(machine.accepted)
+  const counted = [...machine.accepted.values()]
   const blobs = [
     ...bases.map(({ weights }) => weights),
     ...deltas.map(({ hash }) => hash),
@@ -49,6 +49,10 @@ function neededFiles({ machine, checkpoints, recent, fresh }: Standing): File[] 
     ...fresh,
   ]
 }
+
+/** Whether a file of the vault is a contribution, or a mean, that was accepted in the round under way. */
+const counts = ({ accepted }: Machine, file: string): boolean =>
+  Array.from(accepted.values()).some(({ hash, mean }) => (mean ?? hash) === file)
 
 export interface PruneParts {
   readonly store: MetadataStore
@@ -87,8 +91,7 @@ export async function prune(parts: PruneParts): Promise<void> {
   for (const file of unneeded(await store.files(run), standing)) {
     const now = machine()
     if (now?.run !== run) return
-    const counted = Object.values(now.accepted).some(({ hash, mean }) => (mean ?? hash) === file.hash)
-    if (file.store === 'vault' && (counted || comes(file.hash))) continue
+    if (file.store === 'vault' && (counts(now, file.hash) || comes(file.hash))) continue
     if (!(await store.heldElsewhere({ run, ...file }))) await parts[file.store].delete(file.hash)
     await store.forgetFile({ run, ...file })
   }

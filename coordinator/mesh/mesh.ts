@@ -18,9 +18,12 @@ import type { Receipt } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
 import type { IceConfig } from '../config.ts'
+import { leaseFault, weightOf } from '../rounds/contributions.ts'
 import type { Clock } from '../rounds/driver.ts'
-import { type Effect, type GroupMember, leaseFault, weightOf } from '../rounds/machine.ts'
+import type { Effect, GroupMember } from '../rounds/events.ts'
+import { hasRoom } from '../rounds/granting.ts'
 import { fragmentOf } from '../rounds/schedule.ts'
+import type { Machine } from '../rounds/state.ts'
 import { boundOf, faultOf } from '../runs/contribution.ts'
 import { acceptedReceipt } from '../runs/messages.ts'
 import type { Runs } from '../runs/runs.ts'
@@ -28,6 +31,7 @@ import type { MetadataStore } from '../store/metadata.ts'
 import type { Partials } from '../store/partials.ts'
 import { Exchange } from './exchange.ts'
 import type { Offer, Piece, Result } from './exchangeParts.ts'
+import { Exchanges, type UnderWay } from './exchanges.ts'
 import { Groups } from './groups.ts'
 import { iceServers } from './ice.ts'
 
@@ -63,12 +67,12 @@ const TOO_LATE = ['another round', 'no time', 'too late']
 export class Mesh {
   readonly groups: Groups
   readonly #parts: MeshParts
-  /** By id; by group there is one at most. */
-  readonly #exchanges = new Map<string, { exchange: Exchange; group: string; round: number; era: number }>()
+  readonly #exchanges = new Exchanges()
   readonly #blobs = new Set<string>()
   readonly #counts = { means: 0, failed: 0, contributions: 0 }
   #tell: Tell = () => undefined
-  /** The round under way, and it with its phase, as last seen. */
+  /** The machine, the round under way, and it with its phase, as last seen. */
+  #seen: Machine | null = null
   #begun = ''
   #round = ''
   /** Volunteers whose contribution to this round goes directly. */
@@ -81,7 +85,7 @@ export class Mesh {
       clock,
       tell: (volunteer, event, message) => this.#tell(volunteer, event, message),
       iceServers: (volunteer) => iceServers(ice, volunteer, clock.now()),
-      isBusy: (group) => this.#of(group) !== null,
+      isBusy: (group) => this.#exchanges.of(group) !== undefined,
       isQuiet: () => runs.machine?.phase !== 'training',
       tokensPerSecond: (volunteer) => runs.roster.get(volunteer)?.tokensPerSecond ?? 0,
       changed: () => runs.touch(),
@@ -94,11 +98,6 @@ export class Mesh {
   /** Through whom volunteers are told. */
   speakThrough(tell: Tell): void {
     this.#tell = tell
-  }
-
-  /** Names of uploads that may still come: for Partials.keepOnly. */
-  get uploads(): string[] {
-    return [...this.#names]
   }
 
   /** Whether a blob is part of an exchange under way. */
@@ -118,7 +117,7 @@ export class Mesh {
 
   /** [M1] Who stops or agrees no more `withdraws`; who is gone may have sent all that is needed. */
   gone(volunteer: string, withdraws: boolean): void {
-    for (const { exchange } of [...this.#exchanges.values()]) exchange.lost(volunteer, withdraws)
+    for (const { exchange } of this.#exchanges.with(volunteer)) exchange.lost(volunteer, withdraws)
     this.groups.leave(volunteer)
   }
 
@@ -143,7 +142,7 @@ export class Mesh {
     const answer = this.#take(volunteer, offer)
     if ('direct' in answer && TOO_LATE.includes(answer.direct)) {
       this.#direct.add(volunteer)
-      for (const { exchange } of [...this.#exchanges.values()]) exchange.look()
+      for (const { exchange } of this.#exchanges.with(volunteer)) exchange.look()
     }
     return answer
   }
@@ -152,13 +151,13 @@ export class Mesh {
     const { machine } = this.#parts.runs
     const group = this.groups.of(volunteer)
     if (!group?.linked || group.ending || group.id !== offer.group) return { direct: 'no group' }
-    const lease = machine?.leases[offer.lease]
+    const lease = machine?.leases.get(offer.lease)
     if (!machine || !lease || machine.status !== 'running' || machine.phase !== 'training')
       return { direct: 'no round' }
     const fault = leaseFault(machine, lease, { volunteer, steps: offer.steps })
     if (fault !== null) return { direct: fault }
     if (offer.slices.length !== group.members.length) return { direct: 'other slices' }
-    const of = this.#of(group.id)
+    const of = this.#exchanges.of(group.id)
     const begun = of && of.round === machine.round && of.era === machine.era ? of.exchange : null
     if (of && !begun) return { direct: 'another round' }
     const exchange = begun ?? this.#begin(group.id, group.members)
@@ -201,7 +200,7 @@ export class Mesh {
 
   close(): void {
     this.groups.close()
-    for (const { exchange } of this.#exchanges.values()) exchange.fail('The coordinator is stopping.')
+    for (const { exchange } of this.#exchanges.all()) exchange.fail('The coordinator is stopping.')
   }
 
   readonly #names = new Set<string>()
@@ -213,11 +212,6 @@ export class Mesh {
     if (expected.hash !== null && expected.hash !== upload.sha256)
       throw new PotluckError('bad-request', 'These are not the bytes that were committed to.', 422)
     return { exchange, bytes: expected.bytes }
-  }
-
-  #of(group: string) {
-    for (const one of this.#exchanges.values()) if (one.group === group) return one
-    return null
   }
 
   #begin(group: string, members: readonly string[]): Exchange | null {
@@ -251,7 +245,7 @@ export class Mesh {
         over: () => this.#over(id),
       },
     )
-    this.#exchanges.set(id, { exchange, group, round, era })
+    this.#exchanges.add({ exchange, group, members, round, era })
     return exchange
   }
 
@@ -315,13 +309,24 @@ export class Mesh {
   #over(id: string): void {
     const one = this.#exchanges.get(id)
     if (!one) return
-    this.#exchanges.delete(id)
+    this.#exchanges.delete(one)
     if (one.exchange.succeeded) this.#counts.means += 1
     else this.#counts.failed += 1
-    for (const name of this.#names) if (name.startsWith(`${id}_`)) this.#names.delete(name)
+    this.#drop([...this.#names].filter((name) => name.startsWith(`${id}_`)))
     if (this.#exchanges.size === 0) this.#blobs.clear()
     this.groups.idle(one.group)
     this.#parts.runs.touch()
+  }
+
+  /** Nothing waits for these uploads any more. */
+  #drop(names: readonly string[]): void {
+    for (const name of names) this.#names.delete(name)
+    this.#parts.partials.drop(names).catch((error: unknown) => {
+      this.#parts.runs.problems.report(
+        'internal',
+        `Parts of an exchange could not be removed: ${String(error)}`,
+      )
+    })
   }
 
   /** Who is told to send directly does so, and offers nothing more in this round. */
@@ -334,11 +339,9 @@ export class Mesh {
   #coming(volunteer: string): boolean {
     const { machine } = this.#parts.runs
     if (!machine || this.#direct.has(volunteer)) return false
-    const leases = Object.values(machine.leases).filter(({ round }) => round === machine.round)
-    if (leases.some((lease) => lease.volunteer === volunteer)) return true
-    const accepted = Object.values(machine.accepted)
-    const room = leases.length + accepted.length < machine.config.replicas
-    return room && !accepted.some((one) => one.volunteer === volunteer)
+    const { leases, contributed, round } = machine
+    if (leases.of(volunteer).some(([, lease]) => lease.round === round)) return true
+    return hasRoom(machine, round) && !contributed.has(volunteer)
   }
 
   /** What the run's changes mean for groups and exchanges. */
@@ -346,23 +349,35 @@ export class Mesh {
     const { machine } = this.#parts.runs
     const serving = machine !== null && ['ready', 'running', 'paused'].includes(machine.status)
     this.groups.serve(serving ? { id: machine.run, size: machine.config.groupSize } : null)
-    for (const { exchange, round, era } of [...this.#exchanges.values()]) {
+    const now = machine ? `${machine.run} ${machine.era} ${machine.round}` : ''
+    const round = `${now} ${machine?.phase}`
+    const before = this.#seen
+    this.#seen = machine
+    const isOther = round !== this.#round
+    for (const { exchange, round, era } of isOther ? this.#exchanges.all() : []) {
       const open = machine?.round === round && machine.era === era && machine.phase === 'training'
       if (!open) exchange.fail('The round is over.')
     }
-    const now = machine ? `${machine.run} ${machine.era} ${machine.round}` : ''
     if (now !== this.#begun) this.#direct.clear()
     this.#begun = now
-    for (const { exchange } of [...this.#exchanges.values()]) exchange.look()
-    const round = `${now} ${machine?.phase}`
+    const concerned = isOther ? this.#exchanges.all() : this.#concerned(before, machine)
+    for (const { exchange } of concerned) exchange.look()
     if (round === this.#round) return
     this.#round = round
     if (machine?.phase === 'training') this.groups.regroup()
   }
+
+  /** Exchanges in which somebody may be expected no more, of whom a lease has ended or who can get none now. */
+  #concerned(before: Machine | null, machine: Machine | null): Iterable<UnderWay> {
+    if (before === null || machine === null || before.leases === machine.leases) return []
+    if (hasRoom(before, before.round) && !hasRoom(machine, machine.round)) return this.#exchanges.all()
+    const ended = [...machine.leases.byId.since(before.leases.byId)].flatMap((lease) => lease.before ?? [])
+    return ended.flatMap(({ volunteer }) => this.#exchanges.with(volunteer))
+  }
 }
 
-function memberBound(machine: NonNullable<Runs['machine']>, { lease, steps }: Offer): number {
-  const open = machine.leases[lease]
+function memberBound(machine: Machine, { lease, steps }: Offer): number {
+  const open = machine.leases.get(lease)
   return open ? boundOf(machine, open, steps) : 0
 }
 

@@ -1,7 +1,7 @@
 /** What adds up while the process lives: counters and histograms, from 0 at every start, as Prometheus expects. */
 import { Counter, Histogram, type Registry } from 'prom-client'
 import { REJECTION_REASONS, ROUND_PHASES } from '../../shared/protocol/run.ts'
-import type { Effect, LeaseEnd } from '../rounds/machine.ts'
+import type { Effect, LeaseEnd } from '../rounds/events.ts'
 import type { RunsObserver } from '../runs/observer.ts'
 import { PhaseClock } from './phases.ts'
 

@@ -118,9 +118,8 @@ function peopleGauges(gauge: MakeGauge, runs: Runs): void {
 }
 
 function openLeases({ machine }: Runs): Values {
-  const leases = Object.values(machine?.leases ?? {})
-  const ahead = leases.filter(({ round }) => round !== machine?.round).length
-  return { current: leases.length - ahead, ahead }
+  const current = machine?.leases.countOf(machine.round) ?? 0
+  return { current, ahead: (machine?.leases.size ?? 0) - current }
 }
 
 function newestEvaluation(runs: Runs): { round: number; loss: number | null; bits: number | null } | null {

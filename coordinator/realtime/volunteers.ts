@@ -114,7 +114,7 @@ function serve(socket: Tab, parts: RealtimeParts): void {
   const on = handlers(socket, budget, parts)
 
   on('join', joinSchema, async (message) => {
-    Object.assign(live, message, { willing: true })
+    runs.roster.report(live, { ...message, willing: true })
     await store.updateVolunteer(live.id, { ...message, lastSeenAt: clock.now() })
     await runs.presence(live.id, 'join')
     if (live.meets) mesh.agree(live.id, true)
@@ -160,7 +160,7 @@ function serve(socket: Tab, parts: RealtimeParts): void {
   signals('signal', signalSchema, async (message) => mesh.signal(live.id, message))
   on('state', stateSchema, async ({ state, step, lease: _lease, loss: _loss, ...told }) => {
     const known = Object.entries(told).filter(([, value]) => value !== undefined)
-    Object.assign(live, { state, step: step ?? null, ...Object.fromEntries(known) })
+    runs.roster.report(live, { state, step: step ?? null, ...Object.fromEntries(known) })
     runs.touch()
     return { ok: true }
   })

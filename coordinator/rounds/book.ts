@@ -1,17 +1,34 @@
 /**
  * A map from ids that is never changed: `with` and `without` give another, which shares almost everything with this one
- * and costs the same however many there are. For what the machine knows of volunteers, who may be very many. A trie over
- * a hash of the id; equal contents have equal structure, whatever order they came in, so that deep comparison works.
+ * and costs O(log n), as does finding the first and the last by an order of its values. For what the machine knows of
+ * volunteers, who may be very many, and of a round's leases. A trie over a hash of the id; equal contents have equal
+ * structure, whatever order they came in, so that deep comparison works.
  */
 
 type Node<T> = Leaf<T> | Branch<T>
-interface Leaf<T> {
+/** By the book's order, equals by id; null of nothing, and of a book without order. */
+interface Extremes<T> {
+  readonly first: Pair<T> | null
+  readonly last: Pair<T> | null
+}
+interface Leaf<T> extends Extremes<T> {
   readonly count: number
   readonly entries: Readonly<Record<string, T>>
 }
-interface Branch<T> {
+interface Branch<T> extends Extremes<T> {
   readonly count: number
   readonly children: readonly Node<T>[]
+}
+
+type Pair<T> = readonly [id: string, value: T]
+/** As of Array.prototype.sort. */
+export type Order<T> = (a: T, b: T) => number
+
+/** Of an id, in one book and in a later one. */
+export interface Difference<T> {
+  readonly id: string
+  readonly before: T | undefined
+  readonly after: T | undefined
 }
 
 const BITS = 5
@@ -20,23 +37,31 @@ const WIDTH = 2 ** BITS
 const LEAF = 12
 const DEPTH = Math.floor(32 / BITS)
 
-const EMPTY: Leaf<never> = { count: 0, entries: {} }
+const EMPTY: Leaf<never> = { count: 0, first: null, last: null, entries: {} }
 
 export class Book<T> {
-  private constructor(private readonly root: Node<T>) {}
+  private constructor(
+    private readonly root: Node<T>,
+    private readonly order: Order<T> | null,
+  ) {}
 
-  static of<T>(entries: Iterable<readonly [string, T]>): Book<T> {
+  static of<T>(entries: Iterable<Pair<T>>, order: Order<T> | null = null): Book<T> {
     const last = new Map(entries) // of an id that comes twice
-    return new Book(
-      build(
-        Array.from(last, ([id, value]) => ({ id, value, hash: hashOf(id) })),
-        0,
-      ),
-    )
+    const hashed = Array.from(last, ([id, value]) => ({ id, value, hash: hashOf(id) }))
+    return new Book(build(hashed, 0, order), order)
   }
 
   get size(): number {
     return this.root.count
+  }
+
+  /** With the id. Null of a book that is empty or has no order. */
+  get first(): Pair<T> | null {
+    return this.root.first
+  }
+
+  get last(): Pair<T> | null {
+    return this.root.last
   }
 
   get(id: string): T | undefined {
@@ -51,11 +76,14 @@ export class Book<T> {
 
   /** `undefined` is no value. */
   with(id: string, value: T): Book<T> {
-    return new Book(put(this.root, { id, value, hash: hashOf(id) }, 0))
+    if (this.get(id) === value) return this
+    return new Book(put(this.root, { id, value, hash: hashOf(id) }, 0, this.order), this.order)
   }
 
   without(id: string): Book<T> {
-    return this.has(id) ? new Book(taken(this.root, id, hashOf(id), 0)) : this
+    return this.has(id)
+      ? new Book(taken(this.root, { id, hash: hashOf(id) }, 0, this.order), this.order)
+      : this
   }
 
   *entries(): Generator<[string, T]> {
@@ -64,6 +92,15 @@ export class Book<T> {
 
   *keys(): Generator<string> {
     for (const [id] of entriesOf(this.root)) yield id
+  }
+
+  *values(): Generator<T> {
+    for (const [, value] of entriesOf(this.root)) yield value
+  }
+
+  /** What is not the same object in an earlier book, or of none; costs what that is, not what both have. */
+  *since(before?: Book<T>): Generator<Difference<T>> {
+    yield* differences(before?.root ?? EMPTY, this.root)
   }
 
   toJSON(): Record<string, T> {
@@ -86,46 +123,95 @@ function hashOf(id: string): number {
 
 const slot = (hash: number, depth: number): number => (hash >>> (BITS * depth)) & (WIDTH - 1)
 
-function build<T>(entries: readonly Entry<T>[], depth: number): Node<T> {
+function build<T>(entries: readonly Entry<T>[], depth: number, order: Order<T> | null): Node<T> {
+  if (entries.length === 0) return EMPTY
   if (entries.length <= LEAF || depth === DEPTH) {
-    return { count: entries.length, entries: Object.fromEntries(entries.map(({ id, value }) => [id, value])) }
+    return leaf(Object.fromEntries(entries.map(({ id, value }) => [id, value])), order)
   }
   const parts: Entry<T>[][] = Array.from({ length: WIDTH }, () => [])
   for (const entry of entries) parts[slot(entry.hash, depth)]?.push(entry)
-  return branch(parts.map((part) => (part.length === 0 ? EMPTY : build(part, depth + 1))))
-}
-
-function put<T>(node: Node<T>, entry: Entry<T>, depth: number): Node<T> {
-  if ('children' in node) {
-    const at = slot(entry.hash, depth)
-    return branch(node.children.with(at, put(node.children[at] ?? EMPTY, entry, depth + 1)))
-  }
-  const entries = { ...node.entries, [entry.id]: entry.value }
-  const count = Object.hasOwn(node.entries, entry.id) ? node.count : node.count + 1
-  if (count <= LEAF || depth === DEPTH) return { count, entries }
-  return build(
-    Object.entries(entries).map(([id, value]) => ({ id, value, hash: hashOf(id) })),
-    depth,
+  return branch(
+    parts.map((part) => build(part, depth + 1, order)),
+    order,
   )
 }
 
-const branch = <T>(children: readonly Node<T>[]): Branch<T> => ({
-  count: children.reduce((sum, { count }) => sum + count, 0),
-  children,
-})
-
-function taken<T>(node: Node<T>, id: string, hash: number, depth: number): Node<T> {
+function put<T>(node: Node<T>, entry: Entry<T>, depth: number, order: Order<T> | null): Node<T> {
   if ('children' in node) {
-    const at = slot(hash, depth)
-    const less = branch(node.children.with(at, taken(node.children[at] ?? EMPTY, id, hash, depth + 1)))
-    if (less.count > LEAF) return less
-    return { count: less.count, entries: Object.fromEntries(entriesOf(less)) }
+    const at = slot(entry.hash, depth)
+    return branch(node.children.with(at, put(node.children[at] ?? EMPTY, entry, depth + 1, order)), order)
   }
-  const { [id]: _, ...entries } = node.entries
-  return { count: node.count - 1, entries }
+  const whole = leaf({ ...node.entries, [entry.id]: entry.value }, order)
+  if (whole.count <= LEAF || depth === DEPTH) return whole
+  return build(
+    Object.entries(whole.entries).map(([id, value]) => ({ id, value, hash: hashOf(id) })),
+    depth,
+    order,
+  )
+}
+
+function taken<T>(
+  node: Node<T>,
+  entry: Pick<Entry<T>, 'id' | 'hash'>,
+  depth: number,
+  order: Order<T> | null,
+): Node<T> {
+  if ('children' in node) {
+    const at = slot(entry.hash, depth)
+    const less = branch(
+      node.children.with(at, taken(node.children[at] ?? EMPTY, entry, depth + 1, order)),
+      order,
+    )
+    return less.count > LEAF ? less : leaf(Object.fromEntries(entriesOf(less)), order)
+  }
+  const { [entry.id]: _, ...entries } = node.entries
+  return leaf(entries, order)
+}
+
+function leaf<T>(entries: Readonly<Record<string, T>>, order: Order<T> | null): Leaf<T> {
+  const pairs = Object.entries(entries)
+  if (pairs.length === 0) return EMPTY
+  return { count: pairs.length, ...extremes(pairs, pairs, order), entries }
+}
+
+function branch<T>(children: readonly Node<T>[], order: Order<T> | null): Branch<T> {
+  let count = 0
+  for (const child of children) count += child.count
+  if (order === null) return { count, first: null, last: null, children }
+  const firsts = children.map(({ first }) => first)
+  const lasts = children.map(({ last }) => last)
+  return { count, ...extremes(firsts, lasts, order), children }
+}
+
+function extremes<T>(
+  firsts: readonly (Pair<T> | null)[],
+  lasts: readonly (Pair<T> | null)[],
+  order: Order<T> | null,
+): Extremes<T> {
+  if (order === null) return { first: null, last: null }
+  const compare = (a: Pair<T>, b: Pair<T>) => order(a[1], b[1]) || (a[0] < b[0] ? -1 : 1)
+  let [first, last]: (Pair<T> | null)[] = [null, null]
+  for (const pair of firsts) if (pair && (!first || compare(pair, first) < 0)) first = pair
+  for (const pair of lasts) if (pair && (!last || compare(pair, last) > 0)) last = pair
+  return { first: first ?? null, last: last ?? null }
 }
 
 function* entriesOf<T>(node: Node<T>): Generator<[string, T]> {
   if ('children' in node) for (const child of node.children) yield* entriesOf(child)
   else yield* Object.entries(node.entries)
+}
+
+function* differences<T>(before: Node<T>, after: Node<T>): Generator<Difference<T>> {
+  if (before === after) return
+  if ('children' in before && 'children' in after) {
+    for (let i = 0; i < WIDTH; i++)
+      yield* differences<T>(before.children[i] ?? EMPTY, after.children[i] ?? EMPTY)
+    return
+  }
+  const earlier = new Map(entriesOf(before))
+  for (const [id, value] of entriesOf(after)) {
+    if (earlier.get(id) !== value) yield { id, before: earlier.get(id), after: value }
+    earlier.delete(id)
+  }
+  for (const [id, value] of earlier) yield { id, before: value, after: undefined }
 }

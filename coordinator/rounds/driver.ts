@@ -3,18 +3,11 @@
  * driver knows no database, no socket and no clock of its own. Order matters: a new state is committed before
  * anybody hears of it, so what was answered survives kill -9.
  */
-import {
-  type ClosedRound,
-  type Effect,
-  isPending,
-  type Merge,
-  type MergedFragment,
-  nextWake,
-  pendingMerge,
-  type RoundEvent,
-  reduce,
-} from './machine.ts'
-import { type Machine, partsOf } from './state.ts'
+import { isPending, pendingMerge } from './closing.ts'
+import type { ClosedRound, Effect, Merge, MergedFragment, RoundEvent } from './events.ts'
+import { changes } from './kept.ts'
+import { nextWake, reduce } from './machine.ts'
+import type { Machine } from './state.ts'
 
 export interface Clock {
   /** Unix milliseconds. */
@@ -132,12 +125,5 @@ const differ = (one: Machine, other: Machine): boolean =>
   Object.keys(one).some((key) => one[key as keyof Machine] !== other[key as keyof Machine]) // keys of a Machine
 
 /** Who is present is not kept, so an event that changes nothing else needs no transaction. */
-function needsCommit(before: Machine, after: Machine, effects: readonly Effect[]): boolean {
-  if (effects.some((effect) => effect.type !== 'wait')) return true
-  const { paces, present, gone, median } = after
-  if (differ({ ...before, paces, present, gone, median }, after)) return true
-  return (
-    before.paces !== paces &&
-    partsOf(after).some((volunteer) => before.paces.get(volunteer) !== paces.get(volunteer))
-  )
-}
+const needsCommit = (before: Machine, after: Machine, effects: readonly Effect[]): boolean =>
+  effects.some((effect) => effect.type !== 'wait') || !changes(before, after).next().done

@@ -1,8 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import { USUAL_TASKS } from '../../shared/protocol/tasks.ts'
-import { type Effect, nextWake, pendingMerge, type RoundEvent, reduce } from './machine.ts'
+import { Book } from './book.ts'
+import { pendingMerge } from './closing.ts'
+import type { Effect, RoundEvent } from './events.ts'
+import { nextWake, reduce } from './machine.ts'
 import { emptyPool } from './pool.ts'
+import { Ranges } from './ranges.ts'
 import { type Checkpoint, checkpointOf, freshMachine, type Machine, machineSchema } from './state.ts'
 
 const HASH = 'a'.repeat(64)
@@ -68,8 +72,9 @@ function table(config: Partial<Machine['config']> = {}) {
       return state
     },
     send(event: RoundEvent): Effect[] {
-      const reduction = reduce(frozen(state), frozen(structuredClone(event)))
-      state = machineSchema.parse(reduction.state) // every state can be persisted
+      const reduction = reduce(frozen(state), frozen(event))
+      state = reduction.state
+      expect(machineSchema.parse(JSON.parse(JSON.stringify(state)))).toStrictEqual(state) // every state can be persisted
       return reduction.effects
     },
     do: (type: 'start' | 'pause' | 'resume' | 'end' | 'tick' | 'restarted') => t.send({ type, now: t.now }),
@@ -80,7 +85,9 @@ function table(config: Partial<Machine['config']> = {}) {
     gone: (volunteer: string) => t.send({ type: 'disconnect', volunteer, now: t.now }),
     request(volunteer: string, after: string | null = null): string {
       const id = `lease-${100 + leases++}`
-      const effects = t.send({ type: 'request', volunteer, id, after, speeds: t.speeds, now: t.now })
+      const tokensPerSecond = t.speeds[volunteer] ?? null
+      const told = Book.of(Object.entries(t.speeds))
+      const effects = t.send({ type: 'request', volunteer, id, after, tokensPerSecond, told, now: t.now })
       const answer = effects.find((effect) => effect.type === 'granted' || effect.type === 'wait')
       if (answer?.type === 'granted') return answer.id
       if (answer?.type === 'wait') return answer.reason
@@ -125,8 +132,8 @@ describe('leases', () => {
     t.do('start')
     expect(t.request(ann)).toBe('lease-100')
     expect(t.request(ann)).toBe('lease-101')
-    expect(Object.keys(t.state.leases)).toEqual(['lease-101'])
-    expect(t.state.leases['lease-101']?.ranges).toEqual([{ epoch: 0, first: 0, count: 8 }])
+    expect([...t.state.leases.byId.keys()]).toEqual(['lease-101'])
+    expect(t.state.leases.get('lease-101')?.ranges).toEqual([{ epoch: 0, first: 0, count: 8 }])
   })
 
   it('[L2] what a tab had sent before it was reloaded is stale', () => {
@@ -152,7 +159,7 @@ describe('leases', () => {
     t.join(ann, bob, cai)
     t.do('start')
     for (const volunteer of [ann, bob, cai]) t.request(volunteer)
-    const firsts = Object.values(t.state.leases).map((lease) => lease.ranges)
+    const firsts = [...t.state.leases.byId.values()].map((lease) => lease.ranges)
     expect(firsts).toEqual([
       [{ epoch: 0, first: 0, count: 8 }],
       [{ epoch: 0, first: 8, count: 8 }],
@@ -170,9 +177,9 @@ describe('leases', () => {
       { type: 'lease-ended', lease, end: 'released' },
     ])
     const second = t.request(bob)
-    expect(t.state.leases[second]?.ranges).toEqual([{ epoch: 0, first: 0, count: 8 }])
+    expect(t.state.leases.get(second)?.ranges).toEqual([{ epoch: 0, first: 0, count: 8 }])
     t.send({ type: 'remove', volunteer: bob, now: 0 })
-    expect(t.state.pool.returned).toEqual([{ epoch: 0, first: 0, count: 8 }])
+    expect([...t.state.pool.returned]).toEqual([{ epoch: 0, first: 0, count: 8 }])
   })
 
   it('[L5] outlive their volunteer’s connection by the grace time and no longer', () => {
@@ -217,7 +224,7 @@ describe('leases', () => {
       })
     }
     expect(t.request(ann)).toBe('set-aside')
-    expect(t.state.pool.returned).toEqual([{ epoch: 0, first: 0, count: 8 }])
+    expect([...t.state.pool.returned]).toEqual([{ epoch: 0, first: 0, count: 8 }])
     expect(t.request(bob)).toMatch(/^lease/)
   })
 
@@ -270,8 +277,8 @@ describe('contributions', () => {
     t.do('start')
     const lease = t.request(ann)
     t.contribute(ann, lease, 3)
-    expect(t.state.accepted[lease]).toMatchObject({ tokens: 3 * 2 * 8, steps: 3 })
-    expect(t.state.pool.returned).toEqual([{ epoch: 0, first: 6, count: 2 }])
+    expect(t.state.accepted.get(lease)).toMatchObject({ tokens: 3 * 2 * 8, steps: 3 })
+    expect([...t.state.pool.returned]).toEqual([{ epoch: 0, first: 6, count: 2 }])
   })
 
   it('of more steps than leased are refused', () => {
@@ -307,7 +314,7 @@ describe('contributions', () => {
     expect(types(t.send({ type: 'contribution', volunteer: ann, lease, content: other, now: 0 }))).toEqual([
       'refused',
     ])
-    expect(Object.keys(t.state.accepted)).toEqual([lease])
+    expect([...t.state.accepted.keys()]).toEqual([lease])
   })
 })
 
@@ -482,7 +489,7 @@ describe('rounds', () => {
     t.now = 1_000
     t.do('restarted')
     expect(t.state.present.size).toBe(0)
-    expect(Object.keys(t.state.accepted)).toHaveLength(1)
+    expect([...t.state.accepted.keys()]).toHaveLength(1)
     t.now = 1_000 + GRACE - 1
     t.join(ann)
     expect(types(t.contribute(ann, lease))).toContain('merge')
@@ -501,7 +508,7 @@ describe('rounds', () => {
 
 describe('leases sized by speed', () => {
   /** A round of H = 4 steps of 16 tokens: at 16 tokens/s, four seconds. */
-  const steps = (t: ReturnType<typeof table>, lease: string) => t.state.leases[lease]?.steps
+  const steps = (t: ReturnType<typeof table>, lease: string) => t.state.leases.get(lease)?.steps
 
   it('[L8] who is of median speed takes H, a faster one more, a slower one fewer', () => {
     const t = table({ replicas: 4 })
@@ -565,7 +572,7 @@ describe('leases sized by speed', () => {
     t.now = 60_000
     t.do('tick') // the deadline: bob's lease ends with its round
     t.merged()
-    expect(t.state.leases[missed]).toBeUndefined()
+    expect(t.state.leases.get(missed)).toBeUndefined()
     expect(steps(t, t.request(bob))).toBe(2)
     t.contribute(bob, t.request(bob), 2)
     t.contribute(ann, t.request(ann))
@@ -603,11 +610,11 @@ describe('overlap', () => {
     const first = t.request(ann)
     const ahead = t.request(ann, first)
     expect(ahead).not.toBe(first)
-    expect(t.state.leases[ahead]).toMatchObject({ round: 2, after: first })
+    expect(t.state.leases.get(ahead)).toMatchObject({ round: 2, after: first })
     t.contribute(ann, first)
-    expect(t.state.leases[ahead]).toBeDefined()
+    expect(t.state.leases.get(ahead)).toBeDefined()
     expect(t.request(ann, first)).not.toBe(ahead) // L2
-    expect(t.state.leases[ahead]).toBeUndefined()
+    expect(t.state.leases.get(ahead)).toBeUndefined()
     expect(t.request(ann)).toBe('contributed')
   })
 
@@ -619,7 +626,7 @@ describe('overlap', () => {
     t.contribute(ann, first)
     t.contribute(bob, second)
     expect(types(t.merged())).toEqual(['round-closed'])
-    expect(t.state.leases[ahead]).toBeDefined()
+    expect(t.state.leases.get(ahead)).toBeDefined()
     expect(types(t.contribute(ann, ahead))).toEqual(['accepted', 'lease-ended'])
   })
 
@@ -633,7 +640,7 @@ describe('overlap', () => {
     expect(t.request(cai)).toBe('round-full')
     t.contribute(bob, second)
     t.merged()
-    const last = Object.keys(t.state.leases)
+    const last = [...t.state.leases.byId.keys()]
     expect(t.request(cai)).toBe('round-full')
     expect(t.request(ann, last[0])).toBe('contributed')
     const plain = table()
@@ -641,7 +648,7 @@ describe('overlap', () => {
     plain.do('start')
     const only = plain.request(ann)
     const again = plain.request(ann, only)
-    expect(plain.state.leases[again]?.round).toBe(1)
+    expect(plain.state.leases.get(again)?.round).toBe(1)
   })
 
   it('[L10] the end of a round ends its leases and leaves those of the next', () => {
@@ -651,7 +658,7 @@ describe('overlap', () => {
     t.contribute(bob, second)
     t.now = 60_000
     expect(t.do('tick')[0]).toEqual({ type: 'lease-ended', lease: first, end: 'closed' })
-    expect(Object.keys(t.state.leases)).toEqual([ahead])
+    expect([...t.state.leases.byId.keys()]).toEqual([ahead])
   })
 })
 
@@ -663,14 +670,14 @@ describe('fragments', () => {
     t.do('start')
     return t
   }
-  const weight = (t: ReturnType<typeof table>, lease: string) => t.state.accepted[lease]?.weight
+  const weight = (t: ReturnType<typeof table>, lease: string) => t.state.accepted.get(lease)?.weight
 
   it('[R12] are brought together in turn', () => {
     const t = pair()
     for (const [index, fragment] of [0, 1, 0, 1].entries()) {
       const lease = t.request(index % 2 === 0 ? ann : bob)
-      expect(t.state.leases[lease]?.steps).toBe(2)
-      t.contribute(t.state.leases[lease]?.volunteer ?? '', lease, 2)
+      expect(t.state.leases.get(lease)?.steps).toBe(2)
+      t.contribute(t.state.leases.get(lease)?.volunteer ?? '', lease, 2)
       expect(t.merged()[0]).toMatchObject({ closed: { fragment } })
       expect(t.state.fragments[fragment]?.base.weights).toBe(hashOf(index + 1))
     }
@@ -757,7 +764,7 @@ describe('rolling back', () => {
     expect(checkpoint()).toMatchObject({
       round: 1,
       fragments: [{ weights: hashOf(1) }],
-      pool: { epoch: 0, cursor: 16, returned: [{ epoch: 0, first: 8, count: 8 }] },
+      pool: { epoch: 0, cursor: 16, returned: Ranges.of([{ epoch: 0, first: 8, count: 8 }]) },
     })
   })
 
@@ -802,7 +809,7 @@ describe('rolling back', () => {
     rollBack(checkpoint())
     const lease = t.request(ann, first)
     t.contribute(ann, lease)
-    const { weight, tokens } = t.state.accepted[lease] ?? { weight: 0, tokens: 1 }
+    const { weight, tokens } = t.state.accepted.get(lease) ?? { weight: 0, tokens: 1 }
     expect(weight).toBe(tokens)
   })
 

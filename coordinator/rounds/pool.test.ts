@@ -26,7 +26,7 @@ describe('the pool of data', () => {
     let pool = take(emptyPool(), 9, 100).pool
     pool = giveBack(pool, [{ epoch: 0, first: 6, count: 3 }])
     pool = giveBack(pool, [{ epoch: 0, first: 3, count: 3 }])
-    expect(pool.returned).toEqual([{ epoch: 0, first: 3, count: 6 }])
+    expect([...pool.returned]).toEqual([{ epoch: 0, first: 3, count: 6 }])
     expect(take(pool, 8, 100).ranges).toEqual([
       { epoch: 0, first: 3, count: 6 },
       { epoch: 0, first: 9, count: 2 },

@@ -4,17 +4,23 @@
  */
 import { z } from 'zod'
 import { type DataRange, dataRangeSchema } from '../../shared/protocol/run.ts'
+import { Ranges } from './ranges.ts'
+
+/** As they are in memory, or as JSON has them. */
+const rangesSchema = z
+  .preprocess((value) => (value instanceof Ranges ? value.toJSON() : value), z.array(dataRangeSchema))
+  .transform((ranges) => Ranges.of(ranges))
 
 export const poolSchema = z.strictObject({
   /** The epoch that new sequences come from, and the first of them not leased yet. */
   epoch: z.number().int().nonnegative(),
   cursor: z.number().int().nonnegative(),
-  /** Given back, sorted by epoch and first, never touching one another. */
-  returned: z.array(dataRangeSchema),
+  /** Given back. */
+  returned: rangesSchema,
 })
 export type Pool = z.infer<typeof poolSchema>
 
-export const emptyPool = (): Pool => ({ epoch: 0, cursor: 0, returned: [] })
+export const emptyPool = (): Pool => ({ epoch: 0, cursor: 0, returned: Ranges.of([]) })
 
 /** Takes `count` sequences: what was given back first, then new ones, running into the next epoch if need be. */
 export function take(
@@ -22,9 +28,15 @@ export function take(
   count: number,
   sequencesPerEpoch: number,
 ): { pool: Pool; ranges: DataRange[] } {
-  const [ranges, returned] = splitRanges(pool.returned, count)
-  let { epoch, cursor } = pool
-  let missing = count - countSequences(ranges)
+  const ranges: DataRange[] = []
+  let { epoch, cursor, returned } = pool
+  let missing = count
+  for (let range = returned.first; range !== null && missing > 0; range = returned.first) {
+    const [taken, left] = splitRanges([range], missing)
+    returned = returned.without(range).withAll(left)
+    ranges.push(...taken)
+    missing -= countSequences(taken)
+  }
   while (missing > 0) {
     if (cursor === sequencesPerEpoch) {
       epoch += 1
@@ -38,20 +50,11 @@ export function take(
   return { pool: { epoch, cursor, returned }, ranges }
 }
 
-/** Puts ranges back, joining neighbours. */
-export function giveBack(pool: Pool, ranges: readonly DataRange[]): Pool {
-  const sorted = [...pool.returned, ...ranges].sort((a, b) => a.epoch - b.epoch || a.first - b.first)
-  const returned: DataRange[] = []
-  for (const range of sorted) {
-    const last = returned.at(-1)
-    if (last && last.epoch === range.epoch && last.first + last.count === range.first) {
-      returned[returned.length - 1] = { ...last, count: last.count + range.count }
-    } else {
-      returned.push(range)
-    }
-  }
-  return { ...pool, returned }
-}
+/** Puts ranges back. */
+export const giveBack = (pool: Pool, ranges: readonly DataRange[]): Pool => ({
+  ...pool,
+  returned: pool.returned.withAll(ranges),
+})
 
 /** The first `count` sequences of the ranges, and the rest. Takes everything when there are fewer. */
 export function splitRanges(ranges: readonly DataRange[], count: number): [DataRange[], DataRange[]] {

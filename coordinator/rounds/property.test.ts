@@ -11,7 +11,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
 
 import { USUAL_TASKS } from '../../shared/protocol/tasks.ts'
-import { type Content, type Effect, type RoundEvent, reduce, weightOf } from './machine.ts'
+import { Book } from './book.ts'
+import { weightOf } from './contributions.ts'
+import type { Content, Effect, RoundEvent } from './events.ts'
+import { reduce } from './machine.ts'
 
 import { Chance } from './property/chance.ts'
 import { House } from './property/house.ts'
@@ -263,14 +266,21 @@ class World {
 
   async #ask(tab: Tab, after: string | null): Promise<Extract<Effect, { type: 'granted' }> | null> {
     const id = `lease-${10_000 + this.#leases++}`
-    const speeds = tab.speed === null ? {} : { [tab.id]: tab.speed }
-    const asked = { volunteer: tab.id, id, after, speeds }
+    const asked = { volunteer: tab.id, id, after, tokensPerSecond: tab.speed, told: this.#news() }
     const effects = await this.house.send({ type: 'request', ...asked, now: this.house.now })
     if (effects === null) return null
     const answers = effects.filter(({ type }) => type === 'granted' || type === 'wait')
     must(answers.length === 1, 'a request has one answer')
     const [answer] = answers
     return answer?.type === 'granted' ? answer : null
+  }
+
+  /** What another tab has told of its speed meanwhile, if anything. */
+  #news(): Book<number> {
+    const tab = this.chance.of(0.2) ? this.chance.pick(this.tabs) : null
+    if (tab?.speed == null) return Book.of<number>([])
+    tab.speed = this.chance.between(1, 40)
+    return Book.of([[tab.id, tab.speed]])
   }
 
   /** Names a lease that is not its own; what it then trains begins at the global weights. */
@@ -297,7 +307,7 @@ class World {
   /** As runs/contribution.ts does: an open lease's bytes go to the machine, of the others the store knows. */
   async #receive({ lease, volunteer, hash, steps }: Upload): Promise<Receipt> {
     const { house, machine, chance } = this
-    const open = machine.leases[lease]
+    const open = machine.leases.get(lease)
     if (!open || chance.of(0.05)) {
       const before = await house.store.contribution(lease)
       if (before?.result === 'accepted' && before.hash === hash) return 'accepted'
@@ -322,7 +332,7 @@ class World {
   async #group(): Promise<void> {
     const { machine, house, chance } = this
     const ready = this.tabs.flatMap((tab) => {
-      const lease = machine.leases[tab.upload?.lease ?? '']
+      const lease = machine.leases.get(tab.upload?.lease ?? '')
       return tab.upload && lease?.round === machine.round && lease.volunteer === tab.id
         ? [{ tab, upload: tab.upload, lease }]
         : []
@@ -374,16 +384,14 @@ class World {
   }
 
   async #early(tab: Tab): Promise<void> {
-    const ahead = Object.entries(this.machine.leases).find(
-      ([, lease]) => lease.volunteer === tab.id && lease.round > this.machine.round,
-    )
+    const ahead = this.machine.leases.of(tab.id).find(([, lease]) => lease.round > this.machine.round)
     if (!ahead) return
     const receipt = await this.#receive(this.#madeUp(tab.id, ahead[0]))
     must(receipt === 'none', '[L10] a contribution ahead of its round is early')
   }
 
   async #impostor(tab: Tab): Promise<void> {
-    const others = Object.entries(this.machine.leases).filter(([, lease]) => lease.volunteer !== tab.id)
+    const others = [...this.machine.leases.byId.entries()].filter(([, lease]) => lease.volunteer !== tab.id)
     const one = this.chance.pick(others)
     if (one) await this.#receive(this.#madeUp(tab.id, one[0]))
   }
@@ -408,7 +416,7 @@ class World {
 
   async #unfit(tab: Tab): Promise<void> {
     const { upload } = tab
-    if (upload === null || !this.machine.leases[upload.lease]) return
+    if (upload === null || !this.machine.leases.get(upload.lease)) return
     const { volunteer, lease, hash } = upload
     const reason = this.chance.of(0.5) ? 'not-finite' : 'hash-mismatch'
     const now = this.house.now
@@ -474,7 +482,14 @@ function fairLaps(from: Machine, tabs: readonly Tab[], now: number): number {
     for (const { id } of tabs) send({ type: 'join', volunteer: id, tokensPerSecond: null, now: later })
     for (const { id: volunteer } of tabs) {
       const id = `fair-${lap}-${volunteer}`
-      const asked = { volunteer, id, after: null, speeds: {}, now: later }
+      const asked = {
+        volunteer,
+        id,
+        after: null,
+        tokensPerSecond: null,
+        told: Book.of<number>([]),
+        now: later,
+      }
       for (const effect of send({ type: 'request', ...asked })) {
         if (effect.type !== 'granted') continue
         const content = { hash: 'e'.repeat(64), bytes: 8, steps: effect.lease.steps, trainLoss: 5 }

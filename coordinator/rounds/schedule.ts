@@ -1,7 +1,8 @@
 /** Which fragment and which global steps a round has, and how many steps a lease should ask for. Pure arithmetic. */
 import { innerLearningRate } from '../../shared/engine/schedule.ts'
 import type { RunConfig } from '../../shared/protocol/run.ts'
-import type { Fragment, Machine, Pace } from './state.ts'
+import { UNKNOWN } from './leases.ts'
+import type { Fragment, Machine, OpenLease, Pace } from './state.ts'
 
 /** Inner steps of one round: H of them see every fragment brought together once. */
 export const roundSteps = ({ innerSteps, fragments }: RunConfig): number => innerSteps / fragments
@@ -63,21 +64,24 @@ export function leaseSteps(machine: Machine, { volunteer, round, now }: Sizing):
 
 /** Until the others have brought this round's leases, by their speeds; `whole` is how long a round should last. */
 function secondsLeft(machine: Machine, { volunteer, now }: Sizing, whole: number): number {
-  const { config, openedAt } = machine
-  const tokensAStep = config.batchSize * machine.sequenceLength
-  const ends = Object.values(machine.leases).flatMap((lease) => {
-    const speed = speedOf(machine, lease.volunteer)
-    if (lease.round !== machine.round || lease.volunteer === volunteer || !speed) return []
-    return [(lease.issuedAt - now) / 1_000 + (lease.steps * tokensAStep) / speed]
-  })
+  const { leases, round, openedAt, deadlineAt } = machine
+  const last = leases.lastEnd(round, volunteer)
   const planned = openedAt === null ? whole : whole - (now - openedAt) / 1_000
-  const untilDeadline =
-    machine.deadlineAt === null ? Number.POSITIVE_INFINITY : (machine.deadlineAt - now) / 1_000
-  return Math.max(0, Math.min(untilDeadline, ends.length > 0 ? Math.max(...ends) : planned))
+  const untilDeadline = deadlineAt === null ? Number.POSITIVE_INFINITY : (deadlineAt - now) / 1_000
+  return Math.max(0, Math.min(untilDeadline, last === UNKNOWN ? planned : (last - now) / 1_000))
+}
+
+/** When a lease will be done, by its volunteer's speed: Unix milliseconds, or UNKNOWN. */
+export function expectedEnd(
+  { config, sequenceLength, paces }: Pick<Machine, 'config' | 'sequenceLength' | 'paces'>,
+  { volunteer, steps, issuedAt }: Pick<OpenLease, 'volunteer' | 'steps' | 'issuedAt'>,
+): number {
+  const speed = speedOf({ paces }, volunteer)
+  return speed ? issuedAt + (1_000 * steps * config.batchSize * sequenceLength) / speed : UNKNOWN
 }
 
 /** Tokens a second, halved for every lease in a row that was not brought back in time. */
-function speedOf({ paces }: Machine, volunteer: string): number | null {
+function speedOf({ paces }: Pick<Machine, 'paces'>, volunteer: string): number | null {
   const pace = paces.get(volunteer)
   return pace === undefined ? null : believed(pace)
 }

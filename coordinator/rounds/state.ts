@@ -1,5 +1,9 @@
-/** The round machine's state, as it is persisted after every event. Plain data with a schema; no behaviour. */
+/**
+ * The round machine's state. Data with a schema, no behaviour: what is persisted of it is kept.ts's, and what happens to it
+ * the machine's.
+ */
 import { z } from 'zod'
+import { LIMITS } from '../../shared/protocol/limits.ts'
 import {
   dataRangeSchema,
   deltaViewSchema,
@@ -9,7 +13,9 @@ import {
   runConfigSchema,
 } from '../../shared/protocol/run.ts'
 import { Book } from './book.ts'
+import { Leases } from './leases.ts'
 import { emptyPool, giveBack, poolSchema } from './pool.ts'
+import { expectedEnd } from './schedule.ts'
 
 const count = z.number().int().nonnegative()
 
@@ -83,6 +89,7 @@ const replicaSchema = z.strictObject({
   /** By fragment: trained, accepted with another fragment, not yet contributed here. */
   untold: z.array(untoldSchema),
 })
+export type Replica = z.infer<typeof replicaSchema>
 
 const paceSchema = z.strictObject({
   /** As last reported, in inner steps alone. */
@@ -98,6 +105,11 @@ const bookOf = <T>(valueSchema: z.ZodType<T>) =>
     .preprocess((value) => (value instanceof Book ? value.toJSON() : value), z.record(idSchema, valueSchema))
     .transform((record) => Book.of(Object.entries(record)))
 
+const leasesSchema = z.preprocess(
+  (value) => (value instanceof Leases ? value.toJSON() : value),
+  z.record(idSchema, openLeaseSchema),
+)
+
 /** A set; older runs have a list. */
 const crowdSchema = z
   .union([z.array(idSchema), bookOf(z.literal(true))])
@@ -110,7 +122,7 @@ const medianSchema = z.strictObject({
   changes: count,
 })
 
-const nobody = (): Book<true> => Book.of([])
+export const NOBODY: Book<true> = Book.of<true>([])
 const UNKNOWN_MEDIAN = { speed: null, changes: 1 } as const
 
 /** The run as it was when a round had closed: what can be gone back to. */
@@ -123,7 +135,10 @@ export const checkpointSchema = z.strictObject({
 })
 export type Checkpoint = z.infer<typeof checkpointSchema>
 
-export const machineSchema = z.strictObject({
+/** What follows from the rest and is there to be found at once: whatever is read of it is worked out anew. */
+const derivedSchema = z.unknown().optional()
+
+const plainSchema = z.strictObject({
   run: idSchema,
   config: runConfigSchema,
   parameters: z.number().int().positive(),
@@ -143,20 +158,62 @@ export const machineSchema = z.strictObject({
   remaining: count.nullable(),
   extensions: count,
   pool: poolSchema,
-  leases: z.record(idSchema, openLeaseSchema),
-  accepted: z.record(idSchema, acceptedSchema),
+  leases: leasesSchema,
+  accepted: bookOf(acceptedSchema),
   /** Refusals of this round by volunteer. */
-  refusals: z.record(idSchema, count),
-  replicas: z.record(idSchema, replicaSchema),
+  refusals: bookOf(count),
+  /** By volunteer. */
+  replicas: bookOf(replicaSchema),
   paces: bookOf(paceSchema),
   /** Of the speeds of those present, as it was a few changes ago. */
   median: medianSchema.default(UNKNOWN_MEDIAN),
   /** Volunteers connected and willing; nobody after a restart. */
-  present: crowdSchema,
+  present: crowdSchema.default(NOBODY),
   /** Who has gone and may still be remembered. */
-  gone: crowdSchema.default(nobody),
+  gone: crowdSchema.default(NOBODY),
+  contributed: derivedSchema,
+  eligible: derivedSchema,
 })
-export type Machine = z.infer<typeof machineSchema>
+
+type Plain = z.infer<typeof plainSchema>
+
+export interface Machine extends Omit<Plain, 'leases'> {
+  leases: Leases
+  /** Who has contributed to the round under way. */
+  contributed: Book<true>
+  /** Who is present and may have a lease of the round under way, or holds one. */
+  eligible: Book<true>
+}
+
+export const machineSchema = plainSchema.transform(({ leases, ...plain }): Machine => {
+  const expected = Object.entries(leases).map(
+    ([id, lease]) => [id, lease, expectedEnd(plain, lease)] as const,
+  )
+  return { ...plain, leases: Leases.of(expected), ...volunteersOf(plain) }
+})
+
+/** A state in the making. Its fields may be set; what they hold is shared with the state before and is never changed. */
+export type Draft = Machine
+
+/** What decides who may still do something in the round under way. */
+type Standing = Pick<Plain, 'accepted' | 'refusals' | 'present'>
+
+function volunteersOf(standing: Standing): Pick<Machine, 'contributed' | 'eligible'> {
+  const contributors = Array.from(standing.accepted.values(), ({ volunteer }) => [volunteer, true] as const)
+  const contributed = Book.of(contributors)
+  const present = [...standing.present.entries()]
+  return {
+    contributed,
+    eligible: Book.of(present.filter(([id]) => isEligible({ ...standing, contributed }, id))),
+  }
+}
+
+/** [L6] */
+export const isSetAside = ({ refusals }: Pick<Standing, 'refusals'>, volunteer: string): boolean =>
+  (refusals.get(volunteer) ?? 0) >= LIMITS.refusalsPerRound
+
+export const isEligible = (standing: Standing & Pick<Machine, 'contributed'>, volunteer: string): boolean =>
+  standing.present.has(volunteer) && !standing.contributed.has(volunteer) && !isSetAside(standing, volunteer)
 
 export interface Prepared {
   readonly run: string
@@ -175,36 +232,9 @@ export const checkpointOf = ({ round, fragments, pool, leases }: Machine): Check
   fragments: fragments.map(({ base }) => base),
   pool: giveBack(
     pool,
-    Object.values(leases).flatMap(({ ranges }) => ranges),
+    [...leases.byId.values()].flatMap(({ ranges }) => ranges),
   ),
 })
-
-/**
- * [R10] What outlives a restart: all but who is present, and what is remembered of those who have no part in the round
- * under way. So it costs what the round does, however many volunteers there are.
- */
-export function keptOf(machine: Machine): Machine {
-  return {
-    ...machine,
-    paces: pacesOfParts(machine),
-    median: UNKNOWN_MEDIAN,
-    present: nobody(),
-    gone: nobody(),
-  }
-}
-
-/** Who holds a lease or has contributed; a volunteer with both twice. */
-export const partsOf = ({ leases, accepted }: Machine): string[] =>
-  [...Object.values(leases), ...Object.values(accepted)].map(({ volunteer }) => volunteer)
-
-function pacesOfParts(machine: Machine): Machine['paces'] {
-  return Book.of(
-    partsOf(machine).flatMap((volunteer) => {
-      const pace = machine.paces.get(volunteer)
-      return pace ? [[volunteer, pace] as const] : []
-    }),
-  )
-}
 
 /** A run whose corpus and first weights are there, waiting for the operator's start. */
 export function freshMachine({ fragments, pool = emptyPool(), ...prepared }: Prepared): Machine {
@@ -221,13 +251,15 @@ export function freshMachine({ fragments, pool = emptyPool(), ...prepared }: Pre
     remaining: null,
     extensions: 0,
     pool,
-    leases: {},
-    accepted: {},
-    refusals: {},
-    replicas: {},
-    paces: Book.of([]),
+    leases: Leases.of([]),
+    accepted: Book.of<AcceptedContribution>([]),
+    refusals: Book.of<number>([]),
+    replicas: Book.of<Replica>([]),
+    paces: Book.of<Pace>([]),
     median: UNKNOWN_MEDIAN,
-    present: nobody(),
-    gone: nobody(),
+    present: NOBODY,
+    gone: NOBODY,
+    contributed: NOBODY,
+    eligible: NOBODY,
   }
 }

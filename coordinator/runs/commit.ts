@@ -1,5 +1,5 @@
 /** From the round machine's effects to the store's rows. What makes the effects is rounds/; who writes the rows is store/. */
-import type { Effect } from '../rounds/machine.ts'
+import type { Effect } from '../rounds/events.ts'
 import { checkpointOf, type Machine } from '../rounds/state.ts'
 import type { Commit } from '../store/metadata.ts'
 

@@ -9,8 +9,9 @@ import { contributionBound, travelBound } from '../../shared/diloco/bound.ts'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { Receipt, RejectionReason } from '../../shared/protocol/run.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
+import { leaseFault, untoldOf } from '../rounds/contributions.ts'
 import type { Clock, RoundDriver } from '../rounds/driver.ts'
-import { type Effect, leaseFault, untoldOf } from '../rounds/machine.ts'
+import type { Effect } from '../rounds/events.ts'
 import {
   fragmentIndex,
   fragmentOf,
@@ -68,7 +69,7 @@ export async function uploadState(
   driver: RoundDriver | null,
   { lease, volunteer, sha256 }: { lease: string; volunteer: string; sha256?: string | undefined },
 ): Promise<{ readonly offset: number; readonly bytes: number } | Receipt> {
-  const open = driver?.machine.leases[lease]
+  const open = driver?.machine.leases.get(lease)
   if (!driver || open === undefined) return closedReceipt(store, driver, { lease, volunteer, sha256 })
   const { machine } = driver
   if (open.volunteer !== volunteer) return rejectedReceipt(lease, machine.round, 'not-your-lease')
@@ -82,7 +83,7 @@ export async function receiveContribution(
   upload: Upload,
 ): Promise<Receipt> {
   const { lease, volunteer, sha256 } = upload
-  const open = driver?.machine.leases[lease]
+  const open = driver?.machine.leases.get(lease)
   if (!driver || open === undefined) return answerClosed(parts, driver, upload)
   const { machine } = driver
   if (open.volunteer !== volunteer) return rejectedReceipt(lease, machine.round, 'not-your-lease')

@@ -1,6 +1,6 @@
 /** What Runs tells whoever counts. It only looks on: nothing that it does changes a run. */
 import type { Receipt } from '../../shared/protocol/run.ts'
-import type { Effect } from '../rounds/machine.ts'
+import type { Effect } from '../rounds/events.ts'
 import type { Machine } from '../rounds/state.ts'
 
 /** An event of the round machine, durable. */

@@ -1,6 +1,7 @@
 /** Who is connected now and what they are doing: memory only, gone with the process, rebuilt as tabs reconnect. */
 import type { Backend } from '../../shared/engine/engine.ts'
 import type { VolunteerState } from '../../shared/protocol/messages.ts'
+import { Book } from '../rounds/book.ts'
 
 export interface Live {
   readonly id: string
@@ -26,6 +27,8 @@ export interface Live {
 
 export class Roster {
   readonly #live = new Map<string, Live>()
+  /** By volunteer: tokens a second that the round machine has not been told yet. */
+  #told = Book.of<number>([])
 
   arrive({ id, name }: { id: string; name: string }): Live {
     const known = this.#live.get(id)
@@ -62,6 +65,7 @@ export class Roster {
     live.sockets -= 1
     if (live.sockets > 0) return false
     this.#live.delete(id)
+    this.#told = this.#told.without(id)
     return true
   }
 
@@ -69,14 +73,21 @@ export class Roster {
     return this.#live.get(id)
   }
 
-  /** Tokens a second of those among the volunteers who are willing and have told. */
-  speeds(volunteers: Iterable<string>): Record<string, number> {
-    const told: Record<string, number> = {}
-    for (const id of volunteers) {
-      const live = this.#live.get(id)
-      if (live?.willing && live.tokensPerSecond) told[id] = live.tokensPerSecond
-    }
-    return told
+  /** What a volunteer says of itself. */
+  report(live: Live, said: Partial<Live>): void {
+    Object.assign(live, said)
+    if (said.tokensPerSecond) this.#told = this.#told.with(live.id, said.tokensPerSecond)
+  }
+
+  /** Speeds for the round machine, until it knows them. */
+  get told(): Book<number> {
+    return this.#told
+  }
+
+  /** The round machine knows these now. */
+  known(told: Book<number>): void {
+    const since = Array.from(this.#told.since(told), ({ id, after }) => [id, after] as const)
+    this.#told = Book.of(since.flatMap(([id, speed]) => (speed === undefined ? [] : [[id, speed] as const])))
   }
 
   all(): Live[] {

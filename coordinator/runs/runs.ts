@@ -22,8 +22,9 @@ import { firstBases } from '../checkpoints/start.ts'
 import { findCorpus, manifestFor } from '../corpus/manifestFor.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
 import type { VolunteerEvaluator } from '../evaluate/volunteers.ts'
+import { mayRollBack } from '../rounds/closing.ts'
 import { type Clock, RoundDriver } from '../rounds/driver.ts'
-import { type ClosedRound, type Effect, mayRollBack } from '../rounds/machine.ts'
+import type { ClosedRound, Effect } from '../rounds/events.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
 import type { BlobStore } from '../store/blobs.ts'
@@ -251,15 +252,14 @@ export class Runs {
       return { wait: status === 'failed' ? 'failed' : status === 'preparing' ? 'preparing' : 'no-run' }
     }
     const now = this.#parts.clock.now()
-    // Who holds no lease trains nothing that could change a speed.
-    const training = Object.values(this.#driver.machine.leases).map((lease) => lease.volunteer)
-    const speeds = { ...this.roster.speeds(training), [volunteer]: tokensPerSecond }
-    const asked = { volunteer, id: newId(), after, speeds, now }
+    const { told } = this.roster
+    const asked = { volunteer, id: newId(), after, tokensPerSecond, told, now }
     const effects = await this.#driver.dispatch({ type: 'request', ...asked })
     for (const effect of effects) {
       if (effect.type === 'wait') return { wait: effect.reason }
-      if (effect.type === 'granted')
-        return { lease: this.#leaseOf(effect.id, effect.lease, this.#driver.machine) }
+      if (effect.type !== 'granted') continue
+      this.roster.known(told)
+      return { lease: this.#leaseOf(effect.id, effect.lease, this.#driver.machine) }
     }
     throw new PotluckError('internal', 'The request for a lease found no answer.', 500)
   }

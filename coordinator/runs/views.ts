@@ -32,8 +32,8 @@ export function runView({ record, machine, ...rest }: Remembered, now: number): 
     deadlineAt: machine?.deadlineAt ?? null,
     extensions: machine?.extensions ?? 0,
     present: machine?.present.size ?? 0,
-    leased: Object.values(machine?.leases ?? {}).filter(({ round }) => round === machine?.round).length,
-    accepted: Object.keys(machine?.accepted ?? {}).length,
+    leased: machine?.leases.countOf(machine.round) ?? 0,
+    accepted: machine?.accepted.size ?? 0,
     parameters: rest.parameters,
     tokens: rest.rounds.at(-1)?.totalTokens ?? 0,
     contributors: rest.contributors,
@@ -78,8 +78,7 @@ export function volunteerRow(
   machine: Machine | null,
   group: VolunteerRow['group'] = null,
 ): VolunteerRow {
-  const leases = Object.values(machine?.leases ?? {}).filter((open) => open.volunteer === record.id)
-  const lease = leases.sort((a, b) => b.round - a.round)[0] // the newest is the one it trains
+  const lease = machine?.leases.of(record.id).at(-1)?.[1] // the newest is the one it trains
   return {
     id: record.id,
     name: record.name,

@@ -1,6 +1,6 @@
 /** The tables of checkpoints, of roll-backs, and of the files that runs have on disk, for sqlite.ts. */
 import type { Kysely, Transaction } from 'kysely'
-import type { RolledBack } from '../rounds/machine.ts'
+import type { RolledBack } from '../rounds/events.ts'
 import { type Checkpoint, checkpointSchema, type FragmentBase } from '../rounds/state.ts'
 import type { CheckpointRecord, MetadataStore } from './metadata.ts'
 import type { Database, RunFile } from './schema.ts'

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import SQLite from 'better-sqlite3'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { defaultRunConfig } from '../../shared/protocol/defaults.ts'
+import { Book } from '../rounds/book.ts'
+import { emptyPool } from '../rounds/pool.ts'
 import { freshMachine, type Machine } from '../rounds/state.ts'
 import type { Commit, MetadataStore } from './metadata.ts'
 import { openSqliteStore } from './sqlite.ts'
@@ -56,7 +58,7 @@ const close = (leases: string[]): NonNullable<Commit['closed']> => ({
   before: { ...base(HASH), exact: null, velocity: null },
   after: base(AFTER),
   delta: { hash: HASH, bytes: 12 },
-  checkpoint: { round: 1, fragments: [base(AFTER)], pool: { epoch: 0, cursor: 32, returned: [] } },
+  checkpoint: { round: 1, fragments: [base(AFTER)], pool: { ...emptyPool(), cursor: 32 } },
   leases,
 })
 
@@ -130,6 +132,24 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
     expect(await store.contribution('lease-001')).toMatchObject({ result: 'accepted', tokens: 128 })
     expect(await store.lease('lease-002')).toBeNull()
     expect(await store.contribution('lease-002')).toBeNull()
+  })
+
+  it('has the state of the last commit, whoever made the one before', async () => {
+    const refused = (...volunteers: string[]) => ({
+      ...machine,
+      refusals: Book.of<number>(volunteers.map((volunteer) => [volunteer, 1])),
+    })
+    const [first, another, last] = [
+      refused('ann-00001'),
+      refused('bob-00001'),
+      refused('ann-00001', 'cai-00001'),
+    ]
+    await store.commit({ ...empty, machine: first })
+    const other = await openStore(file)
+    await other.commit({ ...empty, machine: another })
+    await other.close()
+    await store.commit({ ...empty, machine: last })
+    expect((await store.latestRun())?.machine).toEqual(last)
   })
 
   it('remembers how much the round under way has sent', async () => {
@@ -363,17 +383,20 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
 
 describe('a database that was damaged', () => {
   it.each([
-    ['not JSON at all', '{"run": "run-0'],
-    ['JSON of another shape', '{"run": 7}'],
-    ['a round that cannot be', JSON.stringify({ ...machine, round: -1 })],
-  ])('answers bad-state for a machine that is %s', async (_name, text) => {
+    ['not JSON at all', "update machine_rows set value = '{' where part = 'config'"],
+    ['of another shape', "update machine_rows set value = '7' where part = 'run'"],
+    ['in a round that cannot be', "update machine_rows set value = '-1' where part = 'round'"],
+    ['not whole', "delete from machine_rows where part = 'fragments'"],
+    ['gone', 'delete from machine_rows'],
+    ['more than a machine', "update machine_rows set part = 'soup' where part = 'round'"],
+  ])('answers bad-state for a machine that is %s', async (_name, damage) => {
     const directory = mkdtempSync(join(tmpdir(), 'potluck-metadata-'))
     const file = join(directory, 'store.sqlite')
     const store = await openSqliteStore(file)
     try {
       await store.createRun({ id: RUN, config, now: 3 })
       await store.prepareRun(RUN, machine, HASH)
-      new SQLite(file).prepare('update runs set machine = ?').run(text)
+      new SQLite(file).exec(damage)
       const fault = { code: 'bad-state', message: expect.stringContaining(RUN) }
       await expect(store.latestRun()).rejects.toMatchObject(fault)
     } finally {
@@ -391,8 +414,11 @@ describe('a database that was damaged', () => {
       await store.prepareRun(RUN, machine, HASH)
       const { fragments: _, codec: _codec, downlink, errorFeedback, overlap, strict, ...older } = config
       const base = { weights: HASH, velocity: null, largest: 1 }
-      const set = new SQLite(file).prepare('update runs set config = ?, machine = ?, initial_weights = ?')
-      set.run(JSON.stringify(older), JSON.stringify({ run: RUN, base }), HASH)
+      const db = new SQLite(file)
+      db.prepare('update runs set config = ?, initial_weights = ?').run(JSON.stringify(older), HASH)
+      db.prepare("update machine_rows set part = 'base', value = ? where part = 'fragments'").run(
+        JSON.stringify(base),
+      )
       expect(await store.latestRun()).toMatchObject({
         status: 'failed',
         problem: expect.stringContaining('older version'),

@@ -303,7 +303,7 @@ describe.each([['files', openFileBlobStore, openFilePartials]])('parts in %s', (
     await brokenAfter(TEXT.slice(0, 20), piece({ lease: 'lease-03' }))
     const received = parts.receive(open(TEXT.slice(0, 20)), from(0))
     await settle(() => parts.committed(LEASE) === 20)
-    await parts.keepOnly(['lease-03'])
+    await parts.drop([LEASE, 'lease-02', 'lease-04'])
     expect(await received).toEqual({ result: 'discarded', committed: 20 })
     expect(incoming()).toEqual([`lease-03.${HASH}.part`])
     await reopen()

@@ -48,8 +48,10 @@ export interface Partials {
   doubt(lease: string): void
   /** Whether a contribution of this hash is coming, or has come for a lease that is still open. */
   holds(hash: string): boolean
-  /** Ends the uploads and removes the parts of all other leases. Leases never reopen. */
-  keepOnly(leases: readonly string[]): Promise<void>
+  /** Ends the uploads and removes the parts of these leases, if there are any. Leases never reopen. */
+  drop(leases: Iterable<string>): Promise<void>
+  /** Those of all others. */
+  keepOnly(leases: Iterable<string>): Promise<void>
   /** Cuts off what is still coming and takes no more; what came stays. */
   close(): Promise<void>
 }
@@ -236,10 +238,13 @@ export async function openFilePartials(
     if (part) part.stored = false
   }
 
-  async function keepOnly(leases: readonly string[]): Promise<void> {
+  async function keepOnly(leases: Iterable<string>): Promise<void> {
     const kept = new Set(leases)
-    const gone = [...parts.keys(), ...uploads.keys()].filter((lease) => !kept.has(lease))
-    await Promise.all([...new Set(gone)].map(discard))
+    await drop([...parts.keys(), ...uploads.keys()].filter((lease) => !kept.has(lease)))
+  }
+
+  async function drop(leases: Iterable<string>): Promise<void> {
+    await Promise.all(Array.from(new Set(leases), discard))
   }
 
   async function discard(lease: string): Promise<void> {
@@ -259,7 +264,7 @@ export async function openFilePartials(
     await upload?.done.catch(() => undefined) // its own caller hears of it
   }
 
-  return { committed, holds, receive, doubt, keepOnly, close }
+  return { committed, holds, receive, doubt, drop, keepOnly, close }
 }
 
 /** Writes what is new of the body; flushed to the disk when it came to its end with the right length. */

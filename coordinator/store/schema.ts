@@ -4,7 +4,9 @@ import type { Backend } from '../../shared/engine/engine.ts'
 import type { TaskName } from '../../shared/evaluate/tasks.ts'
 import type { PresetName } from '../../shared/model/config.ts'
 import type { RejectionReason } from '../../shared/protocol/run.ts'
-import type { LeaseEnd } from '../rounds/machine.ts'
+import type { LeaseEnd } from '../rounds/events.ts'
+import { first } from './firstTables.ts'
+import { machineRows } from './toMachineRows.ts'
 
 export interface Database {
   settings: { key: string; value: string }
@@ -25,7 +27,8 @@ export interface Database {
     status: 'preparing' | 'failed' | 'prepared'
     problem: string | null
     config: string
-    machine: string | null
+    /** Of the round machine's state, so far. */
+    commits: Generated<number>
     manifest: string | null
     /** Hashes of the fragments, as JSON. */
     initial_weights: string | null
@@ -37,6 +40,8 @@ export interface Database {
     start: Generated<string | null>
     created_at: number
   }
+  /** The round machine's state: a row a piece, with its JSON (machineRows.ts). */
+  machine_rows: { run: string; part: string; id: string; value: string }
   leases: {
     id: string
     run: string
@@ -173,104 +178,6 @@ export interface RunFile {
   readonly hash: string
 }
 
-const first: Migration = {
-  async up(db: Kysely<unknown>) {
-    const { schema } = db
-    await schema
-      .createTable('settings')
-      .addColumn('key', 'text', (c) => c.primaryKey())
-      .addColumn('value', 'text', (c) => c.notNull())
-      .execute()
-    await schema
-      .createTable('volunteers')
-      .addColumn('id', 'text', (c) => c.primaryKey())
-      .addColumn('name', 'text', (c) => c.notNull())
-      .addColumn('token_hash', 'text', (c) => c.notNull().unique())
-      .addColumn('backend', 'text')
-      .addColumn('device', 'text', (c) => c.notNull())
-      .addColumn('tokens_per_second', 'real')
-      .addColumn('removed', 'text')
-      .addColumn('created_at', 'bigint', (c) => c.notNull())
-      .addColumn('last_seen_at', 'bigint', (c) => c.notNull())
-      .execute()
-    await schema
-      .createTable('runs')
-      .addColumn('id', 'text', (c) => c.primaryKey())
-      .addColumn('status', 'text', (c) => c.notNull())
-      .addColumn('problem', 'text')
-      .addColumn('config', 'text', (c) => c.notNull())
-      .addColumn('machine', 'text')
-      .addColumn('manifest', 'text')
-      .addColumn('initial_weights', 'text')
-      .addColumn('initial_val_loss', 'real')
-      .addColumn('initial_bits_per_byte', 'real')
-      .addColumn('created_at', 'bigint', (c) => c.notNull())
-      .execute()
-    await schema
-      .createTable('leases')
-      .addColumn('id', 'text', (c) => c.primaryKey())
-      .addColumn('run', 'text', (c) => c.notNull().references('runs.id'))
-      .addColumn('round', 'integer', (c) => c.notNull())
-      .addColumn('volunteer', 'text', (c) => c.notNull().references('volunteers.id'))
-      .addColumn('steps', 'integer', (c) => c.notNull())
-      .addColumn('ranges', 'text', (c) => c.notNull())
-      .addColumn('issued_at', 'bigint', (c) => c.notNull())
-      .addColumn('ended', 'text')
-      .execute()
-    await schema
-      .createTable('contributions')
-      .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
-      .addColumn('lease', 'text', (c) => c.notNull())
-      .addColumn('run', 'text', (c) => c.notNull().references('runs.id'))
-      .addColumn('round', 'integer', (c) => c.notNull())
-      .addColumn('volunteer', 'text', (c) => c.notNull().references('volunteers.id'))
-      .addColumn('result', 'text', (c) => c.notNull())
-      .addColumn('reason', 'text')
-      .addColumn('hash', 'text')
-      .addColumn('bytes', 'integer', (c) => c.notNull())
-      .addColumn('steps', 'integer', (c) => c.notNull())
-      .addColumn('tokens', 'bigint', (c) => c.notNull())
-      .addColumn('train_loss', 'real')
-      .addColumn('merged', 'integer', (c) => c.notNull())
-      .addColumn('at', 'bigint', (c) => c.notNull())
-      .execute()
-    // The database itself forbids counting a lease twice.
-    await sql`create unique index contributions_accepted_once on contributions (lease) where result = 'accepted'`.execute(
-      db,
-    )
-    await schema.createIndex('contributions_volunteer').on('contributions').column('volunteer').execute()
-    await schema.createIndex('contributions_lease').on('contributions').column('lease').execute()
-    await schema
-      .createTable('rounds')
-      .addColumn('run', 'text', (c) => c.notNull().references('runs.id'))
-      .addColumn('round', 'integer', (c) => c.notNull())
-      .addColumn('replicas', 'integer', (c) => c.notNull())
-      .addColumn('tokens', 'bigint', (c) => c.notNull())
-      .addColumn('train_loss', 'real', (c) => c.notNull())
-      .addColumn('val_loss', 'real')
-      .addColumn('bits_per_byte', 'real')
-      .addColumn('seconds', 'real', (c) => c.notNull())
-      .addColumn('bytes_up', 'bigint', (c) => c.notNull())
-      .addColumn('bytes_down', 'bigint', (c) => c.notNull())
-      .addColumn('outer_learning_rate', 'real', (c) => c.notNull())
-      .addColumn('weights_before', 'text', (c) => c.notNull())
-      .addColumn('velocity_before', 'text')
-      .addColumn('weights_after', 'text', (c) => c.notNull())
-      .addColumn('velocity_after', 'text')
-      .addColumn('leases', 'text', (c) => c.notNull())
-      .addColumn('closed_at', 'bigint', (c) => c.notNull())
-      .addPrimaryKeyConstraint('rounds_key', ['run', 'round'])
-      .execute()
-    await schema
-      .createTable('samples')
-      .addColumn('run', 'text', (c) => c.notNull().references('runs.id'))
-      .addColumn('round', 'integer', (c) => c.notNull())
-      .addColumn('text', 'text', (c) => c.notNull())
-      .addPrimaryKeyConstraint('samples_key', ['run', 'round'])
-      .execute()
-  },
-}
-
 /** Rounds of one fragment each, with the exact weights and the published delta beside them. */
 const fragments: Migration = {
   async up(db: Kysely<unknown>) {
@@ -397,4 +304,5 @@ export const migrations: Record<string, Migration> = {
   '008-corpora': corpora,
   '009-tasks': tasks,
   '010-groups': groups,
+  '011-machine-rows': machineRows,
 }

@@ -4,19 +4,16 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import SQLite from 'better-sqlite3'
-import { Kysely, Migrator, type Selectable, SqliteDialect, sql, type Transaction } from 'kysely'
-import { z } from 'zod'
+import { Kysely, Migrator, SqliteDialect, sql, type Transaction } from 'kysely'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
-import { hashSchema, runConfigSchema } from '../../shared/protocol/run.ts'
-import { checkpointOf, keptOf, machineSchema } from '../rounds/state.ts'
 import { checkpoints, filesOf, noteFiles, summaryOf, writeCheckpoint, writeRollback } from './checkpoints.ts'
 import { corpora } from './corpora.ts'
 import { evaluations } from './evaluations.ts'
-import type { Commit, Credit, MetadataStore, RunRecord, VolunteerRecord } from './metadata.ts'
-import { isOlderMachine, OLDER_RUN, withChoices } from './olderRuns.ts'
+import { type Written, writeMachine } from './machineRows.ts'
+import type { Commit, Credit, MetadataStore, VolunteerRecord } from './metadata.ts'
+import { runs } from './runs.ts'
 import { type Database, migrations } from './schema.ts'
-import { startingPointSchema } from './startingPoint.ts'
 import { taskData } from './taskData.ts'
 
 export async function openSqliteStore(file: string): Promise<MetadataStore> {
@@ -44,6 +41,7 @@ function connect(file: string): SQLite.Database {
 }
 
 function metadataStore(db: Kysely<Database>): MetadataStore {
+  let written: Written | null = null
   return {
     ...settings(db),
     ...volunteers(db),
@@ -55,7 +53,7 @@ function metadataStore(db: Kysely<Database>): MetadataStore {
     ...taskData(db),
     async commit(commit) {
       await nextTurn() // commits come in crowds, and each holds up the event loop until the disk has it
-      await db.transaction().execute((transaction) => write(transaction, commit))
+      written = await db.transaction().execute((transaction) => write(transaction, commit, written))
     },
     close: () => db.destroy(),
   }
@@ -140,108 +138,6 @@ const volunteerOf = (row: Database['volunteers']): VolunteerRecord => ({
   lastSeenAt: row.last_seen_at,
 })
 
-const runs = (db: Kysely<Database>) =>
-  ({
-    async createRun({ id, config, start = null, now }) {
-      const empty = { problem: null, machine: null, manifest: null, initial_weights: null }
-      const evaluation = { initial_val_loss: null, initial_bits_per_byte: null }
-      const row = { id, config: JSON.stringify(config), status: 'preparing' as const, created_at: now }
-      const from = { start: start && JSON.stringify(start) }
-      await db.transaction().execute(async (t) => {
-        await t
-          .insertInto('runs')
-          .values({ ...row, ...from, ...empty, ...evaluation })
-          .execute()
-        if (start?.kind === 'checkpoint') await noteFiles(t, filesOf(id, start.fragments))
-        if (start?.kind === 'import') await noteFiles(t, [{ run: id, store: 'vault', hash: start.hash }])
-      })
-    },
-    async run(id) {
-      const row = await db.selectFrom('runs').selectAll().where('id', '=', id).executeTakeFirst()
-      return row ? runOf(row) : null
-    },
-    async latestRun() {
-      const row = await db
-        .selectFrom('runs')
-        .selectAll()
-        .orderBy('created_at', 'desc')
-        .limit(1)
-        .executeTakeFirst()
-      return row ? runOf(row) : null
-    },
-    async failRun(run, problem) {
-      await db.updateTable('runs').set({ status: 'failed', problem }).where('id', '=', run).execute()
-    },
-    async prepareRun(run, machine, manifest) {
-      const prepared = {
-        machine: JSON.stringify(machine),
-        manifest,
-        initial_weights: JSON.stringify(machine.fragments.map(({ base }) => base.weights)),
-      }
-      await db.transaction().execute(async (t) => {
-        const row = await t
-          .updateTable('runs')
-          .set({ status: 'prepared', ...prepared })
-          .where('id', '=', run)
-          .returning('created_at')
-          .executeTakeFirst()
-        await writeCheckpoint(t, run, checkpointOf(machine), row?.created_at ?? 0)
-        await noteFiles(
-          t,
-          filesOf(
-            run,
-            machine.fragments.map(({ base }) => base),
-          ),
-        )
-      })
-    },
-  }) satisfies Partial<MetadataStore>
-
-/** What is not JSON becomes `undefined`, which no schema accepts. */
-function fromJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-/** Runs from before there were fragments have a bare hash. */
-const hashesOf = (text: string): string[] => {
-  const hashes = z.array(hashSchema).safeParse(fromJson(text))
-  return hashes.success ? hashes.data : [text]
-}
-
-function runOf(row: Selectable<Database['runs']>): RunRecord {
-  const config = runConfigSchema.safeParse(withChoices(fromJson(row.config)))
-  const saved = row.machine === null ? null : fromJson(row.machine)
-  const older = isOlderMachine(saved)
-  const machine = saved === null || older ? null : machineSchema.safeParse(saved)
-  const start = row.start === null ? null : startingPointSchema.safeParse(fromJson(row.start))
-  if (!config.success || machine?.success === false || start?.success === false) {
-    const fault = config.error?.issues[0] ?? machine?.error?.issues[0] ?? start?.error?.issues[0]
-    throw new PotluckError(
-      'bad-state',
-      `The saved state of run ${row.id} is damaged (${fault?.path.join('.')}: ${fault?.message}). Restore the data folder from a backup.`,
-      500,
-    )
-  }
-  return {
-    id: row.id,
-    config: config.data,
-    status: older ? 'failed' : row.status,
-    problem: older ? OLDER_RUN : row.problem,
-    machine: machine?.data ?? null,
-    manifest: row.manifest,
-    initialWeights: row.initial_weights === null ? null : hashesOf(row.initial_weights),
-    initialValLoss: row.initial_val_loss,
-    initialBitsPerByte: row.initial_bits_per_byte,
-    bytesDown: row.bytes_down,
-    start: start?.data ?? null,
-    createdAt: row.created_at,
-  }
-}
-
 const history = (db: Kysely<Database>) =>
   ({
     async lease(id) {
@@ -316,14 +212,16 @@ const history = (db: Kysely<Database>) =>
         .execute(),
   }) satisfies Partial<MetadataStore>
 
-async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
+async function write(t: Transaction<Database>, commit: Commit, last: Written | null): Promise<Written> {
   const { machine, now } = commit
   const { run } = machine
-  await t
+  const { commits } = await t
     .updateTable('runs')
-    .set({ machine: JSON.stringify(keptOf(machine)), bytes_down: commit.bytesDown })
+    .set((e) => ({ bytes_down: commit.bytesDown, commits: e('commits', '+', 1) }))
     .where('id', '=', run)
-    .execute()
+    .returning('commits')
+    .executeTakeFirstOrThrow()
+  await writeMachine(t, { machine, commits }, last)
   for (const { ranges, ...lease } of commit.granted) {
     const row = {
       ...lease,
@@ -364,6 +262,7 @@ async function write(t: Transaction<Database>, commit: Commit): Promise<void> {
     await writeCheckpoint(t, run, commit.closed.checkpoint, now)
   }
   if (commit.rolledBack) await writeRollback(t, run, commit.rolledBack, now)
+  return { machine, commits }
 }
 
 async function insertRefusal(

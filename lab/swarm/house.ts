@@ -1,10 +1,11 @@
 /**
- * The coordinator of a simulation: the real driver and round machine, on a virtual clock. What a commit would write is
- * made into JSON, as the store does, and thrown away; merges take their time and make up hashes. Measures the machine.
+ * The coordinator of a simulation: the real driver and round machine, on a virtual clock. What a commit would write of the
+ * state is made into JSON, as the store does, and thrown away; merges take their time and make up hashes. Measures the machine.
  */
 import { RoundDriver } from '../../coordinator/rounds/driver.ts'
-import type { Effect, Merge, MergedFragment, RoundEvent } from '../../coordinator/rounds/machine.ts'
-import { freshMachine, keptOf, type Machine } from '../../coordinator/rounds/state.ts'
+import type { Effect, Merge, MergedFragment, RoundEvent } from '../../coordinator/rounds/events.ts'
+import { changes } from '../../coordinator/rounds/kept.ts'
+import { freshMachine, type Machine } from '../../coordinator/rounds/state.ts'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { PRESETS } from '../../shared/model/config.ts'
 import { flopsPerToken } from '../../shared/model/flops.ts'
@@ -25,6 +26,8 @@ export class SwarmHouse {
   now = 0
   onChange: () => void = () => undefined
   #commitInEvent = 0
+  /** The state as it was committed last. */
+  #kept: Machine | null = null
 
   constructor(swarm: Swarm) {
     this.driver = new RoundDriver(machineOf(swarm), {
@@ -84,7 +87,8 @@ export class SwarmHouse {
 
   #commit(machine: Machine): void {
     const began = cpu()
-    const { length } = JSON.stringify(keptOf(machine))
+    const { length } = JSON.stringify([...changes(this.#kept, machine)])
+    this.#kept = machine
     const took = cpu() - began
     this.#commitInEvent += took
     this.costs.commits += 1

@@ -3,6 +3,7 @@
  * sleep, as client/swarm's tabs do. Time is virtual; nothing is trained. What is measured: what training is done, what
  * goes over the coordinator's wire, and what the real round machine costs.
  */
+import { Book } from '../../coordinator/rounds/book.ts'
 import type { OpenLease } from '../../coordinator/rounds/state.ts'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { PRESETS } from '../../shared/model/config.ts'
@@ -19,6 +20,9 @@ export async function simulateSwarm(swarm: Swarm): Promise<SwarmResult> {
   await world.run()
   return world.result()
 }
+
+/** Speeds do not change. */
+const NOTHING_NEW = Book.of<number>([])
 
 class World {
   readonly #swarm: Swarm
@@ -131,22 +135,11 @@ class World {
   async #ask(tab: Tab): Promise<void> {
     this.#counts.asked += 1
     const id = `lease-${1_000_000 + this.#leases++}`
-    const speeds = { ...this.#speedsOfTraining(), [tab.id]: tab.speed }
-    const asked = { volunteer: tab.id, id, after: tab.after, speeds }
+    const asked = { volunteer: tab.id, id, after: tab.after, tokensPerSecond: tab.speed, told: NOTHING_NEW }
     const effects = await this.#house.send({ type: 'request', ...asked })
     const answer = effects.find((effect) => effect.type === 'granted')
     tab.waits = answer === undefined
     if (answer) this.#begin(tab, answer.id, answer.lease)
-  }
-
-  /** As coordinator/runs tells them to the machine. */
-  #speedsOfTraining(): Record<string, number> {
-    const speeds: Record<string, number> = {}
-    for (const { volunteer } of Object.values(this.#house.machine.leases)) {
-      const tab = this.#tabs[Number(volunteer.slice(4)) - 100_000]
-      if (tab) speeds[volunteer] = tab.speed
-    }
-    return speeds
   }
 
   /** A replica that goes on trains at once; one that begins needs the weights. */

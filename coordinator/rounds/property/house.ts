@@ -6,9 +6,10 @@ import { isDeepStrictEqual } from 'node:util'
 import { commitOf } from '../../runs/commit.ts'
 import type { MetadataStore } from '../../store/metadata.ts'
 import { openSqliteStore } from '../../store/sqlite.ts'
+import { Book } from '../book.ts'
 import { RoundDriver } from '../driver.ts'
-import type { Effect, Merge, MergedFragment, RoundEvent } from '../machine.ts'
-import { keptOf, type Machine } from '../state.ts'
+import type { Effect, Merge, MergedFragment, RoundEvent } from '../events.ts'
+import { freshMachine, type Machine } from '../state.ts'
 import type { Vectors } from './vectors.ts'
 
 /** Where the next commit fails: before anything is written, or after all of it is, with the process. */
@@ -180,4 +181,17 @@ export class House {
     if (this.#broken !== null) throw this.#broken
     if (this.#dead) await this.restart()
   }
+}
+
+/** [R10] */
+function keptOf(machine: Machine): Machine {
+  const parts = [...machine.leases.byId.values(), ...machine.accepted.values()].map(
+    ({ volunteer }) => volunteer,
+  )
+  const paces = parts.flatMap((volunteer) => {
+    const pace = machine.paces.get(volunteer)
+    return pace ? [[volunteer, pace] as const] : []
+  })
+  const { median, present, gone, eligible } = freshMachine({ ...machine, fragments: [] })
+  return { ...machine, paces: Book.of(paces), median, present, gone, eligible }
 }

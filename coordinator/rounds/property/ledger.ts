@@ -5,7 +5,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import { LIMITS } from '../../../shared/protocol/limits.ts'
 import type { DataRange } from '../../../shared/protocol/run.ts'
-import { type ClosedRound, type Effect, type LeaseEnd, type Merge, nextWake } from '../machine.ts'
+import type { ClosedRound, Effect, LeaseEnd, Merge } from '../events.ts'
+import { nextWake } from '../machine.ts'
 import {
   type AcceptedContribution,
   checkpointOf,
@@ -69,7 +70,10 @@ export class Ledger {
   /** @throws when the state breaks a promise */
   check(machine: Machine, now: number): void {
     const kept = machineSchema.parse(JSON.parse(JSON.stringify(machine)))
-    must(isDeepStrictEqual(kept, machine), 'a state survives JSON')
+    must(
+      isDeepStrictEqual(kept, machine),
+      '[R14] a state survives JSON, and what follows from it is what was kept up',
+    )
     this.#checkLeases(machine)
     this.#checkData(machine)
     const { deadlineSeconds } = machine.config
@@ -88,7 +92,7 @@ export class Ledger {
     must(!this.leases.has(id), '[L2] a lease is granted once')
     must(positions(ranges).length === steps * config.batchSize, '[L4] a lease names its sequences')
     const isNew = positions(ranges).includes(EPOCH * pool.epoch + pool.cursor - 1)
-    must(givenBackSince || !isNew || pool.returned.length === 0, '[D3] what was given back comes first')
+    must(givenBackSince || !isNew || pool.returned.size === 0, '[D3] what was given back comes first')
     this.leases.set(id, { volunteer, round, steps, ranges, end: null })
   }
 
@@ -174,10 +178,10 @@ export class Ledger {
   #checkLeases({ leases, accepted, round, config }: Machine): void {
     const open = [...this.leases].filter(([, { end }]) => end === null)
     const ranges = Object.fromEntries(open.map(([id, lease]) => [id, lease.ranges]))
-    const theirs = Object.fromEntries(Object.entries(leases).map(([id, lease]) => [id, lease.ranges]))
+    const theirs = Object.fromEntries(Array.from(leases.byId.entries(), ([id, lease]) => [id, lease.ranges]))
     must(sorted(ranges) === sorted(theirs), 'the open leases are those granted and not ended')
     must(
-      JSON.stringify(Object.keys(accepted).sort()) === JSON.stringify(this.#acceptedIn(round)),
+      JSON.stringify([...accepted.keys()].sort()) === JSON.stringify(this.#acceptedIn(round)),
       'what was accepted is kept until its round has closed',
     )
     for (const each of [round, round + 1]) {
@@ -194,7 +198,7 @@ export class Ledger {
 
   /** [D1] Every sequence up to the cursor is consumed, leased or given back: one of them, and once. */
   #checkData({ leases, pool, sequencesPerEpoch }: Machine): void {
-    const open = Object.values(leases).flatMap(({ ranges }) => ranges)
+    const open = [...leases.byId.values()].flatMap(({ ranges }) => ranges)
     const held = positions([...open, ...pool.returned])
     const all = new Set(held)
     must(all.size === held.length, '[D1] no sequence is held twice')

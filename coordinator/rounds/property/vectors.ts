@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { CODECS } from '../../../shared/codec/codec.ts'
 import { applyDelta } from '../../../shared/diloco/delta.ts'
 import { accumulate, applyOuterStep, pseudoGradient } from '../../../shared/diloco/outer.ts'
-import type { Merge, MergedFragment } from '../machine.ts'
+import type { Merge, MergedFragment } from '../events.ts'
 
 export type Values = Float32Array<ArrayBuffer>
 
