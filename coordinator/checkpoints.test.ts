@@ -2,7 +2,7 @@
 import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { bytesToFloats, floatsToBytes } from '../shared/codec/floats.ts'
 import { PRESETS } from '../shared/model/config.ts'
 import { fragments, gathered, parameterCount } from '../shared/model/layout.ts'
@@ -14,11 +14,13 @@ import type { Coordinator } from './coordinator.ts'
 import { emptyPool } from './rounds/pool.ts'
 import type { Machine } from './rounds/state.ts'
 import { boundOf } from './runs/contribution.ts'
-import { call, contribution, logInFirst, post, smallRun, startOn, Tab, until } from './testing.ts'
+import { call, contribution, furnish, post, smallRun, startOn, Tab, until } from './testing.ts'
 
 const ALONE: RunConfig = { ...smallRun, replicas: 1, quorum: 1 }
 const MODEL = PRESETS.nano
 
+/** Every test begins with a copy of it. */
+let furnished: string
 let folder: string
 let coordinator: Coordinator
 let operator: Record<string, string>
@@ -101,17 +103,22 @@ async function downloaded(file: 'model.safetensors' | 'config.json' | 'tokenizer
   return new Uint8Array(await response.arrayBuffer())
 }
 
+beforeAll(async () => {
+  furnished = await mkdtemp(join(tmpdir(), 'potluck-'))
+  operator = await furnish(furnished)
+})
 beforeEach(async () => {
   token = undefined
   folder = await mkdtemp(join(tmpdir(), 'potluck-'))
+  await cp(furnished, folder, { recursive: true })
   coordinator = await startOn(folder)
-  operator = await logInFirst(coordinator)
 })
 afterEach(async () => {
   tab?.close()
   await coordinator?.stop()
   await rm(folder, { recursive: true, force: true })
 })
+afterAll(() => rm(furnished, { recursive: true, force: true }))
 
 const rules = (checkpoints: Partial<CheckpointRules>): RunConfig => ({
   ...ALONE,

@@ -1,6 +1,7 @@
 /** For tests of the whole coordinator: starts a real one on a free port, and speaks to it as tabs and the panel do. */
 import { createHash } from 'node:crypto'
 import { access } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { io, type Socket } from 'socket.io-client'
 import { build } from 'vite'
@@ -11,6 +12,9 @@ import type { Lease, Receipt, RunConfig } from '../shared/protocol/run.ts'
 import { USUAL_TASKS } from '../shared/protocol/tasks.ts'
 import { readConfig } from './config.ts'
 import { type Coordinator, startCoordinator } from './coordinator.ts'
+import { manifestFor } from './corpus/manifestFor.ts'
+import { openFileBlobStore } from './store/fileBlobs.ts'
+import { openSqliteStore } from './store/sqlite.ts'
 
 export const PASSWORD = 'correct horse battery'
 export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
@@ -63,6 +67,24 @@ export async function startOn(
     POTLUCK_HELD_OUT_TOKENS: '640', // ten sequences of `nano`: enough for a loss that nobody compares
   }
   return startCoordinator(readConfig({ ...usual, ...environment }))
+}
+
+/**
+ * Fills an empty folder with what an operator leaves there who has set a password and had a run like `smallRun`, but no
+ * run: copies of it start quickly. Answers the headers of that operator, logged in.
+ */
+export async function furnish(folder: string): Promise<Record<string, string>> {
+  const coordinator = await startOn(folder)
+  const operator = await logInFirst(coordinator)
+  await coordinator.stop()
+  const blobDirectory = join(folder, 'blobs')
+  const [blobs, store] = [
+    await openFileBlobStore(blobDirectory),
+    await openSqliteStore(join(folder, 'potluck.sqlite')),
+  ]
+  await manifestFor(smallRun, { store, blobs, blobDirectory, signal: new AbortController().signal })
+  await store.close()
+  return operator
 }
 
 export interface Answer {
