@@ -18,7 +18,7 @@ import { openSqliteStore } from './sqlite.ts'
 const RUN = 'run-00000001'
 const HASH = 'a'.repeat(64)
 const BASE = { parameters: 1_000, weights: HASH, exact: null, velocity: null, largest: 1 }
-const VOLUNTEERS = 40
+const VOLUNTEERS = 24
 
 let folder = ''
 let file = ''
@@ -32,7 +32,7 @@ afterEach(() => {
 
 describe('the rows of a machine', () => {
   it.each(['soup', 'stew'])('[R10] are its state after every commit: %s', async (seed) => {
-    const config = { ...defaultRunConfig('nano'), replicas: 30, quorum: 15, overlap: true, strict: false }
+    const config = { ...defaultRunConfig('nano'), replicas: 20, quorum: 10, overlap: true, strict: false }
     const prepared = { run: RUN, config, sequenceLength: 64, sequencesPerEpoch: 5_000, fragments: [BASE] }
     let state = freshMachine(prepared)
     const chance = randomFrom(seed)
@@ -42,10 +42,10 @@ describe('the rows of a machine', () => {
     await store.createRun({ id: RUN, config, now: 0 })
     await store.prepareRun(RUN, state, HASH)
     const most = { leases: 0, accepted: 0, returned: 0, rounds: 0 }
-    for (let i = 0; i < 800; i++) {
+    for (let i = 0; i < 400; i++) {
       state = reduce(state, eventIn(state, chance, i)).state
       const nothing = { granted: [], ended: [], accepted: [], refused: [], closed: null, rolledBack: null }
-      if (chance() < 0.9) {
+      if (chance() < 0.5) {
         await store.commit({ machine: state, ...nothing, bytesDown: 0, now: i })
         const whole = Array.from(changes(null, state), (row) => ({
           ...row,
@@ -60,11 +60,11 @@ describe('the rows of a machine', () => {
     }
     reader.close()
     await store.close()
-    // It was no small world: books of several leaves, and rounds that ended.
-    expect(most.leases).toBeGreaterThan(24)
-    expect(most.accepted).toBeGreaterThan(14)
+    // It was no small world: books of several leaves, and a round that ended.
+    expect(most.leases).toBeGreaterThan(12)
+    expect(most.accepted).toBeGreaterThan(12)
     expect(most.returned).toBeGreaterThan(1)
-    expect(most.rounds).toBeGreaterThan(2)
+    expect(most.rounds).toBeGreaterThan(1)
   })
 })
 
