@@ -2,7 +2,7 @@
  * `npm run lab -- report [--from folder]`: one static HTML page, index.html, of everything that experiments have left in a
  * folder. Reads their JSON and SVG; what is neither is passed over by name.
  */
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { PotluckError } from '../../shared/protocol/errors.ts'
@@ -41,6 +41,7 @@ export async function makeReport(
     )
   }
   const sections = await Promise.all(reports.map((report) => sectionOf(report, options.from)))
+  await mkdir(out, { recursive: true })
   const page = join(out, 'index.html')
   await writeFile(page, pageOf(sections))
   say(`${reports.length} experiments are shown in ${page}.`)
