@@ -31,7 +31,7 @@ interface TableParts {
   expected?: readonly number[]
   chance?: () => number
   sliceHashes?: (hash: string) => string[]
-  fits?: (offer: Offer) => boolean
+  fits?: (offer: Offer) => boolean | Promise<boolean>
   sliceMean?: (hashes: readonly string[]) => Promise<string | null>
   settle?: (result: Result) => Promise<ReadonlyMap<string, object>>
 }
@@ -653,6 +653,25 @@ describe('looking by chance', () => {
     for (const slice of all(3)) table.mean(slice, all(3))
     for (const index of all(3)) table.own(index, 0)
     table.bring(0, 'whole', 0, 'v0')
+    await settled()
+    await withoutZero(table)
+  })
+
+  test('a liar who withdraws while its whole is compared costs the others nothing more (X5 X6)', async () => {
+    let answer: (fits: boolean) => void = () => undefined
+    const table = audited({
+      fits: ({ volunteer }) =>
+        volunteer !== 'v0' ||
+        new Promise((resolve) => {
+          answer = resolve
+        }),
+    })
+    for (const slice of all(3)) table.mean(slice, all(3))
+    for (const index of all(3)) table.own(index, 0)
+    table.bring(0, 'whole', 0, 'v0')
+    await settled()
+    table.lost(0, true)
+    answer(false)
     await settled()
     await withoutZero(table)
   })

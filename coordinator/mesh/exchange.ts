@@ -246,12 +246,13 @@ export class Exchange {
     this.#askForOwn()
   }
 
-  /** [X3] The mean is taken over the others; those are told to send directly. */
+  /** [X3] The mean is taken over the others; those are told to send directly. Who is out already changes nothing. */
   #goOnWithout(members: readonly number[]): void {
     if (this.#phase !== 'reducing' && this.#phase !== 'auditing') return
     const set = this.#set.filter((index) => !members.includes(index))
-    if (set.length === this.#set.length) this.fail('A slice did not come.')
-    else this.#take(set, this.#set, 'The exchange went on without somebody whose bytes are missing.')
+    if (members.length === 0) this.fail('A slice did not come.')
+    else if (set.length < this.#set.length)
+      this.#take(set, this.#set, 'The exchange went on without somebody whose bytes are missing.')
   }
 
   /** Members of the set whose bytes were asked for, did not come, and are still needed. */
