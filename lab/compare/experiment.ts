@@ -2,51 +2,42 @@
  * `npm run lab -- compare`: data parallelism, a gradient of the whole batch each step, against DiLoCo with M = 1, 2, 4, 8,
  * at equal tokens and tuned rates, for every size of the ladder. `lab -- scaling` fits its laws to what this finds.
  */
-import { parameterCount } from '../../shared/model/layout.ts'
 import { chartOf } from '../common/chart.ts'
 import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
-import { METHODS, type Method } from '../scaling/paper.ts'
+import { METHODS } from '../scaling/paper.ts'
 import type { Point } from '../scaling/points.ts'
+import { type Row, scan } from '../training/scan.ts'
 import {
   ABOUT,
   percentOf,
+  replicasIn,
   runStudy,
   type Study,
   type Surroundings,
   signed,
   tunedAll,
 } from '../training/study.ts'
-import { rateFor, type Tuned, tunedSpec } from '../training/tune.ts'
+import type { Tuned } from '../training/tune.ts'
 
-interface Row {
-  readonly method: Method
-  readonly n: number
+interface Compared extends Row {
   readonly loss: Estimate
   /** Above data parallelism of the same size, as a share. */
   readonly penalty: number
-  readonly tuned: Tuned
 }
 
 export const compareMethods = (flags: string[], around: Surroundings = {}): Promise<SavedReport> =>
   runStudy('compare', flags, around, investigate)
 
 async function investigate(study: Study) {
-  const { scale, codec } = study
   const tuned = await tunedAll(study, METHODS)
-  const cells = scale.models.flatMap((model) =>
-    METHODS.flatMap((method, i) => (tuned[i] ? [{ model, method, tuned: tuned[i] }] : [])),
-  )
-  const losses = await Promise.all(
-    cells.map((cell) => study.loss(tunedSpec(scale, cell.model, cell.tuned, codec))),
-  )
-  const found = cells.flatMap((cell, i) =>
-    losses[i] ? [{ ...cell, n: parameterCount(cell.model), loss: losses[i] }] : [],
-  )
-  const rows: Row[] = found.map((cell) => {
-    const parallel = found.find(({ n, method }) => n === cell.n && method === 'data parallel')
-    return { ...cell, penalty: cell.loss.mean / (parallel?.loss.mean ?? Number.NaN) - 1 }
+  const found = await scan(study, study.scale.models, METHODS, (base) => [
+    study.loss(base).then((loss) => ({ loss })),
+  ])
+  const rows: Compared[] = found.map((row) => {
+    const parallel = found.find(({ n, method }) => n === row.n && method === 'data parallel')
+    return { ...row, penalty: row.loss.mean / (parallel?.loss.mean ?? Number.NaN) - 1 }
   })
   return {
     title: 'Data parallelism and DiLoCo at equal tokens',
@@ -57,17 +48,18 @@ async function investigate(study: Study) {
       { id: 'loss', title: 'Loss by size', svg: lossPlot(rows) },
       { id: 'penalty', title: 'Penalty by size', svg: penaltyPlot(rows) },
     ],
-    data: { points: rows.map(pointOf) },
+    data: { points: rows.map((row) => pointOf(row, tuned)) },
   }
 }
 
 /** Rates and batches that were only carried over say nothing about how they scale. */
-function pointOf({ method, n, loss, tuned }: Row): Point {
-  const isTuned = tuned.rates.some((one) => one.n === n)
-  return { method, n, loss: loss.mean, rate: isTuned ? rateFor(tuned, n) : null, batch: null }
+function pointOf({ method, n, loss }: Compared, tuned: readonly Tuned[]): Point {
+  const settings = tuned.find(({ replicas }) => replicas === replicasIn(method))
+  const rate = settings?.rates.find((one) => one.n === n)?.rate ?? null
+  return { method, n, loss: loss.mean, rate, batch: null }
 }
 
-const lossTable = (rows: readonly Row[]): Table => ({
+const lossTable = (rows: readonly Compared[]): Table => ({
   id: 'loss',
   title: 'Validation loss',
   columns: ['N', 'method', 'loss', '95 % from', 'to', 'against data parallel, %'],
@@ -93,7 +85,7 @@ const tunedTable = (tuned: readonly Tuned[]): Table => ({
   ]),
 })
 
-function findingsOf(rows: readonly Row[]): string[] {
+function findingsOf(rows: readonly Compared[]): string[] {
   const sizes = [...new Set(rows.map(({ n }) => n))]
   return METHODS.filter((method) => method !== 'data parallel').map((method) => {
     const penalties = sizes.map(
@@ -105,7 +97,7 @@ function findingsOf(rows: readonly Row[]): string[] {
 
 const x = { label: 'N, parameters', log: true }
 
-const lossPlot = (rows: readonly Row[]): string =>
+const lossPlot = (rows: readonly Compared[]): string =>
   chartOf({
     title: 'Validation loss by size',
     x,
@@ -118,7 +110,7 @@ const lossPlot = (rows: readonly Row[]): string =>
     })),
   })
 
-const penaltyPlot = (rows: readonly Row[]): string =>
+const penaltyPlot = (rows: readonly Compared[]): string =>
   chartOf({
     title: 'Loss above data parallelism',
     x,

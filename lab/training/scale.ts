@@ -29,9 +29,9 @@ const model = (
 ): ModelConfig => ({ vocabSize, layers, heads, dModel, headDim: dModel / heads, hidden, sequenceLength })
 
 /**
- * 20,560 to 172,480 parameters; the last is the preset `nano`. One epoch of the corpus is 3.6 M tokens: 20 N of the largest.
- * Sequences are half as long as nano's, so that eight replicas can share a batch of 256 tokens: with that the smallest
- * size has 53 outer steps. With 14, batches of 1,024 tokens, no DiLoCo run of it leaves the plateau where it knows nothing
+ * 20,560 to 172,480 parameters; the last is the preset `nano` but for its sequences. One epoch of the corpus is 3.6 M tokens: 20 N of the largest.
+ * They are half as long as nano's, so that eight replicas can share a batch of 256 tokens: with that the smallest
+ * size has 54 outer steps. With 14, batches of 1,024 tokens, no DiLoCo run of it leaves the plateau where it knows nothing
  * but how frequent tokens are.
  */
 const FULL: Scale = {
