@@ -4,7 +4,7 @@
  */
 import type { CodecName } from '../../shared/codec/codec.ts'
 import { type Slice, slicesOf, type Weighed } from '../../shared/mesh/slices.ts'
-import type { ExchangeMessage, PeerHeader, ReduceMessage } from '../../shared/protocol/mesh.ts'
+import type { ExchangeMessage, ExchangePiece, PeerHeader, ReduceMessage } from '../../shared/protocol/mesh.ts'
 import type { Receipt } from '../../shared/protocol/run.ts'
 import { sha256 } from '../storage/sha256.ts'
 import type { MeshGroup } from './group.ts'
@@ -19,20 +19,13 @@ export interface Offered {
   readonly codec: CodecName
 }
 
-/** Of what goes to the coordinator; see PUT /exchanges in shared/protocol/mesh.ts. */
-export interface Piece {
-  readonly kind: 'mean' | 'own' | 'whole'
-  readonly slice: number
-  readonly attempt: number
-}
-
 export interface ExchangePorts {
   held(from: readonly number[]): void
   quit(why: string): void
   mean(codec: CodecName, count: number, members: readonly Weighed[]): Promise<Uint8Array<ArrayBuffer>>
   /** Whether it holds numbers. */
   isSlice(codec: CodecName, count: number, bytes: Uint8Array<ArrayBuffer>): Promise<boolean>
-  upload(piece: Piece, bytes: Uint8Array<ArrayBuffer>): Promise<void>
+  upload(piece: ExchangePiece, bytes: Uint8Array<ArrayBuffer>): Promise<void>
 }
 
 /** An earlier exchange's may still be on its way, or came damaged; more is a flood. */
@@ -51,6 +44,7 @@ export class TabExchange {
   readonly #taken = new Map<number, number>()
   #message: ExchangeMessage | null = null
   #told = ''
+  #looked: Promise<void> = Promise.resolve()
   /** Of the last set that the coordinator told. */
   #attempt = 0
   readonly #pace = new Pace()
@@ -93,7 +87,7 @@ export class TabExchange {
       .then(
         (got) => {
           this.#came.set(name, got)
-          this.#run(this.#look())
+          this.#lookAgain()
         },
         () => undefined, // the coordinator's time runs out
       )
@@ -115,7 +109,7 @@ export class TabExchange {
       if (reducer === this.#me) this.#came.set(nameOf(message.exchange, slice, this.#me), bytes)
       else if (bytes.length > 0) this.#run(this.#send(slice, reducer, bytes))
     }
-    this.#run(this.#look())
+    this.#lookAgain()
   }
 
   /** [X3] */
@@ -171,6 +165,12 @@ export class TabExchange {
       ?.send(header, sourceOf(bytes))
       .then(() => this.#pace.sent(bytes.length, performance.now()))
       .catch(() => undefined)
+  }
+
+  /** One look after another, so that every slice is checked once. */
+  #lookAgain(): void {
+    this.#looked = this.#looked.then(() => this.#look())
+    this.#run(this.#looked)
   }
 
   /** [X2] Tells of whom it holds all that it reduces. */

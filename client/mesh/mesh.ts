@@ -8,6 +8,7 @@ import type { Weighed } from '../../shared/mesh/slices.ts'
 import { ROUTES } from '../../shared/protocol/admin.ts'
 import {
   type ExchangeMessage,
+  type ExchangePiece,
   type GroupMessage,
   MESH_LIMITS,
   type OfferAnswer,
@@ -18,7 +19,7 @@ import type { Receipt } from '../../shared/protocol/run.ts'
 import { traffic } from '../storage/blobs.ts'
 import { byXmlHttpRequest, type Transport } from '../swarm/transport.ts'
 import { sendBody } from '../swarm/upload.ts'
-import { type Offered, type Piece, TabExchange } from './exchange.ts'
+import { type Offered, TabExchange } from './exchange.ts'
 import { MeshGroup } from './group.ts'
 import type { Channel, LinkPorts } from './link.ts'
 import type { Meaner } from './mean.worker.ts'
@@ -288,7 +289,7 @@ export class Mesh {
   }
 
   async #upload(
-    { url, piece, bytes }: { url: string; piece: Piece; bytes: Uint8Array<ArrayBuffer> },
+    { url, piece, bytes }: { url: string; piece: ExchangePiece; bytes: Uint8Array<ArrayBuffer> },
     signal: AbortSignal,
   ): Promise<void> {
     const onNetwork = (more: number) => {

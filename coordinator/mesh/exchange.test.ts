@@ -3,9 +3,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { slicesOf } from '../../shared/mesh/slices.ts'
-import { MESH_LIMITS } from '../../shared/protocol/mesh.ts'
+import { MESH_LIMITS, type PieceKind } from '../../shared/protocol/mesh.ts'
 import { Exchange } from './exchange.ts'
-import type { Kind, Offer, Result } from './exchangeParts.ts'
+import type { Offer, Result } from './exchangeParts.ts'
 import { HandClock, settled } from './testing.ts'
 
 /** Values of a slice; see GRAIN of slices.ts. */
@@ -100,12 +100,12 @@ class Table {
     this.exchange.lost(name(index), withdraws)
   }
 
-  expects(volunteer: string, kind: Kind, slice: number) {
+  expects(volunteer: string, kind: PieceKind, slice: number) {
     return this.exchange.expects(volunteer, { kind, slice, attempt: this.attempt })
   }
 
   /** As mesh.ts does when the bytes have come; false when nobody waits for them. */
-  bring(index: number, kind: Kind, slice: number, hash: string): boolean {
+  bring(index: number, kind: PieceKind, slice: number, hash: string): boolean {
     const piece = { kind, slice, attempt: this.attempt }
     const expected = this.exchange.expects(name(index), piece)
     if (expected === null || (expected.hash !== null && expected.hash !== hash)) return false
@@ -758,7 +758,7 @@ const command = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('bring' as const),
       index,
-      kind: fc.constantFrom<Kind>('mean', 'own', 'whole'),
+      kind: fc.constantFrom<PieceKind>('mean', 'own', 'whole'),
       slice: index,
       honest: fc.integer({ min: 0, max: 9 }).map((n) => n > 0),
     }),

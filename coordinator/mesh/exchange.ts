@@ -4,8 +4,13 @@
  */
 import { CODECS } from '../../shared/codec/codec.ts'
 import { type Slice, slicesOf } from '../../shared/mesh/slices.ts'
-import { type ExchangeMessage, MESH_LIMITS, type ReduceMessage } from '../../shared/protocol/mesh.ts'
-import type { ExchangeParts, ExchangePorts, Offer, Piece } from './exchangeParts.ts'
+import {
+  type ExchangeMessage,
+  type ExchangePiece,
+  MESH_LIMITS,
+  type ReduceMessage,
+} from '../../shared/protocol/mesh.ts'
+import type { ExchangeParts, ExchangePorts, Offer } from './exchangeParts.ts'
 import { Pieces } from './pieces.ts'
 import { bestSet } from './sets.ts'
 
@@ -117,7 +122,10 @@ export class Exchange {
    * What is to come under this name, or why it is not: its exact length, and the hash it must have if that was committed
    * to.
    */
-  expects(volunteer: string, { kind, slice, attempt }: Piece): { bytes: number; hash: string | null } | null {
+  expects(
+    volunteer: string,
+    { kind, slice, attempt }: ExchangePiece,
+  ): { bytes: number; hash: string | null } | null {
     const index = this.#parts.members.indexOf(volunteer)
     const { bytes } = this.#slices[slice] ?? { bytes: 0 }
     const offer = this.#offers.get(index)
@@ -133,7 +141,7 @@ export class Exchange {
   }
 
   /** The bytes are in the vault. */
-  arrived(volunteer: string, { kind, slice, attempt }: Piece, hash: string, bytes: number): void {
+  arrived(volunteer: string, { kind, slice, attempt }: ExchangePiece, hash: string, bytes: number): void {
     const index = this.#parts.members.indexOf(volunteer)
     if (kind === 'mean') {
       if (attempt !== this.#attempt || this.#hasMean(slice)) return

@@ -15,16 +15,6 @@ export interface Offer {
   readonly weight: number
 }
 
-export type Kind = 'mean' | 'own' | 'whole'
-
-/** Of what comes to the coordinator. */
-export interface Piece {
-  readonly kind: Kind
-  readonly slice: number
-  /** Of a mean: which of the exchange's sets it is over. */
-  readonly attempt: number
-}
-
 export interface Result {
   /** One a slice, in order. */
   readonly slices: readonly string[]

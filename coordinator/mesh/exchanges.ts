@@ -8,6 +8,8 @@ export interface UnderWay {
   /** Of the run, that it is for. */
   readonly round: number
   readonly era: number
+  /** Names of what has begun to come for it, as Partials has them. */
+  readonly uploads: Set<string>
 }
 
 export class Exchanges {

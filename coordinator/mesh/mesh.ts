@@ -13,7 +13,7 @@ import type {
   quitSchema,
   signalSchema,
 } from '../../shared/protocol/mesh.ts'
-import { MESH_LIMITS, type OfferAnswer } from '../../shared/protocol/mesh.ts'
+import { type ExchangePiece, MESH_LIMITS, type OfferAnswer } from '../../shared/protocol/mesh.ts'
 import type { Receipt } from '../../shared/protocol/run.ts'
 import { newId } from '../accounts/secrets.ts'
 import type { Aggregator } from '../aggregate/aggregator.ts'
@@ -30,7 +30,7 @@ import type { Runs } from '../runs/runs.ts'
 import type { MetadataStore } from '../store/metadata.ts'
 import type { Partials } from '../store/partials.ts'
 import { Exchange } from './exchange.ts'
-import type { Offer, Piece, Result } from './exchangeParts.ts'
+import type { Offer, Result } from './exchangeParts.ts'
 import { Exchanges, type UnderWay } from './exchanges.ts'
 import { Groups } from './groups.ts'
 import { iceServers } from './ice.ts'
@@ -48,7 +48,7 @@ export interface MeshParts {
 export type MeshEvent = 'group' | 'groupOver' | 'relayed' | 'exchange' | 'reduce' | 'own' | 'settled'
 type Tell = (volunteer: string, event: MeshEvent, message: object) => void
 
-export interface SliceName extends Piece {
+export interface SliceName extends ExchangePiece {
   readonly volunteer: string
   readonly exchange: string
 }
@@ -185,12 +185,12 @@ export class Mesh {
 
   /** @throws PotluckError `not-found`, `bad-request`; IncompleteError when more has to come */
   async receiveSlice(upload: SliceUpload): Promise<void> {
-    const { exchange, bytes } = this.#expected(upload)
+    const { exchange, uploads, bytes } = this.#expected(upload)
     const { sha256, offset, length, body, volunteer } = upload
     if (length !== null && offset + length !== bytes)
       throw new PotluckError('bad-request', 'The slice has another length.', 422)
     const lease = partName(upload)
-    this.#names.add(lease)
+    uploads.add(lease)
     this.#blobs.add(sha256)
     const fault = faultOf(await this.#parts.partials.receive(body, { lease, hash: sha256, bytes, offset }))
     if (fault !== null) throw new PotluckError('bad-request', `The slice cannot be used: ${fault}.`, 422)
@@ -203,15 +203,13 @@ export class Mesh {
     for (const { exchange } of this.#exchanges.all()) exchange.fail('The coordinator is stopping.')
   }
 
-  readonly #names = new Set<string>()
-
   #expected(upload: SliceName & Pick<SliceUpload, 'sha256'>) {
-    const exchange = this.#exchanges.get(upload.exchange)?.exchange
-    const expected = exchange?.expects(upload.volunteer, upload)
-    if (!exchange || !expected) throw new PotluckError('not-found', 'Nobody waits for this slice.', 404)
+    const one = this.#exchanges.get(upload.exchange)
+    const expected = one?.exchange.expects(upload.volunteer, upload)
+    if (!one || !expected) throw new PotluckError('not-found', 'Nobody waits for this slice.', 404)
     if (expected.hash !== null && expected.hash !== upload.sha256)
       throw new PotluckError('bad-request', 'These are not the bytes that were committed to.', 422)
-    return { exchange, bytes: expected.bytes }
+    return { ...one, bytes: expected.bytes }
   }
 
   #begin(group: string, members: readonly string[]): Exchange | null {
@@ -245,7 +243,7 @@ export class Mesh {
         over: () => this.#over(id),
       },
     )
-    this.#exchanges.add({ exchange, group, members, round, era })
+    this.#exchanges.add({ exchange, group, members, round, era, uploads: new Set() })
     return exchange
   }
 
@@ -312,16 +310,15 @@ export class Mesh {
     this.#exchanges.delete(one)
     if (one.exchange.succeeded) this.#counts.means += 1
     else this.#counts.failed += 1
-    this.#drop([...this.#names].filter((name) => name.startsWith(`${id}_`)))
+    this.#drop(one.uploads)
     if (this.#exchanges.size === 0) this.#blobs.clear()
     this.groups.idle(one.group)
     this.#parts.runs.touch()
   }
 
   /** Nothing waits for these uploads any more. */
-  #drop(names: readonly string[]): void {
-    for (const name of names) this.#names.delete(name)
-    this.#parts.partials.drop(names).catch((error: unknown) => {
+  #drop(uploads: Iterable<string>): void {
+    this.#parts.partials.drop(uploads).catch((error: unknown) => {
       this.#parts.runs.problems.report(
         'internal',
         `Parts of an exchange could not be removed: ${String(error)}`,
@@ -362,7 +359,7 @@ export class Mesh {
     this.#begun = now
     const concerned = isOther ? this.#exchanges.all() : this.#concerned(before, machine)
     for (const { exchange } of concerned) exchange.look()
-    if (round === this.#round) return
+    if (!isOther) return
     this.#round = round
     if (machine?.phase === 'training') this.groups.regroup()
   }

@@ -140,6 +140,13 @@ export const exchangeQuerySchema = z.strictObject({
   sha256: hashSchema,
   offset: z.coerce.number().int().nonnegative().default(0),
 })
+export type PieceKind = z.infer<typeof exchangeQuerySchema>['kind']
+/** Of an exchange, on its way to the coordinator; a mean is over the set of `attempt`. */
+export interface ExchangePiece {
+  readonly kind: PieceKind
+  readonly slice: number
+  readonly attempt: number
+}
 
 // Tab → tab, before the bytes of a message. `bytes` of them follow.
 
