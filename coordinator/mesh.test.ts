@@ -140,6 +140,11 @@ class Member {
     })
   }
 
+  /** Its own slice, or everything. */
+  bringOwn(slice: number | null): Promise<Answer> {
+    return slice === null ? this.put(0, 'whole', this.bytes) : this.put(slice, 'own', this.slice(slice))
+  }
+
   direct() {
     return this.tab.send(this.lease as Lease, this.bytes, { steps: this.steps }) // it has one
   }
@@ -231,10 +236,7 @@ async function serve(members: readonly Member[]): Promise<void> {
       if (member.ends.length > 0) continue
       if (member.reduce && member.reduce.attempt > attempt)
         await member.put(member.index, 'mean', meanOf(members, member.index))
-      for (const slice of member.own.slice(own)) {
-        const [kind, bytes] = slice === null ? ['whole', member.bytes] : ['own', member.slice(slice)]
-        await member.put(slice ?? 0, kind as string, bytes as Uint8Array<ArrayBuffer>)
-      }
+      for (const slice of member.own.slice(own)) await member.bringOwn(slice)
     }
     return members.every(({ ends }) => ends.length > 0)
   }, 'the end of the exchange')
@@ -428,12 +430,7 @@ describe('a group of four that is always looked at', () => {
     const asked = () => members.flatMap(({ own }) => own)
     await until(() => asked().length === members.length + 1, 'the audit')
     for (const member of members) {
-      for (const slice of member.own) {
-        const [kind, bytes] = slice === null ? ['whole', member.bytes] : ['own', member.slice(slice)]
-        expect((await member.put(slice ?? 0, kind as string, bytes as Uint8Array<ArrayBuffer>)).status).toBe(
-          200,
-        )
-      }
+      for (const slice of member.own) expect((await member.bringOwn(slice)).status).toBe(200)
     }
     return asked().find((slice) => slice !== null) ?? -1
   }

@@ -17,6 +17,13 @@ export interface Group {
   ending: string | null
 }
 
+interface Forming extends Group {
+  /** By member: whom it has a channel to. */
+  readonly links: Map<number, Set<number>>
+  /** Of the time to connect. */
+  readonly cancel: () => void
+}
+
 export interface GroupsPorts {
   readonly clock: Clock
   tell(volunteer: string, event: 'group' | 'groupOver' | 'relayed', message: object): void
@@ -35,7 +42,7 @@ const UNLIKE = 4
 export class Groups {
   readonly #ports: GroupsPorts
   readonly #willing = new Set<string>()
-  readonly #groups = new Map<string, Group & { links: Map<number, Set<number>>; cancel: () => void }>()
+  readonly #groups = new Map<string, Forming>()
   readonly #groupOf = new Map<string, string>()
   /** Pairs that could not meet, as `a b` in order. */
   readonly #strangers = new Set<string>()
@@ -138,26 +145,27 @@ export class Groups {
   #enlarge(): void {
     const { size } = this.#run ?? { size: 0 }
     const open = this.#ungrouped()
-    const small = this.all().filter(({ id, members }) => members.length < size && !this.#ports.isBusy(id))
+    const small = this.#idle().filter(({ members }) => members.length < size)
     const anew = this.#grouped([...open, ...small.flatMap(({ members }) => members)])
     if (anew.length >= open.length + small.length) return
-    for (const { id } of small) {
-      const group = this.#groups.get(id)
-      if (group) this.#end(group, 'Larger groups.')
-    }
+    this.#endAll(small, 'Larger groups.')
   }
 
   /** Groups of unlike lines anew, where that makes fewer of them and no more groups. */
   #sortOut(): void {
-    const idle = this.all().filter(({ id }) => !this.#ports.isBusy(id))
-    const mixed = idle.filter(({ members }) => this.#isMixed(members))
+    const mixed = this.#idle().filter(({ members }) => this.#isMixed(members))
     const anew = this.#grouped(mixed.flatMap(({ members }) => members))
     const fewer = anew.filter((members) => this.#isMixed(members)).length < mixed.length
     if (!fewer || anew.length > mixed.length) return
-    for (const { id } of mixed) {
-      const group = this.#groups.get(id)
-      if (group) this.#end(group, 'Groups of like lines.')
-    }
+    this.#endAll(mixed, 'Groups of like lines.')
+  }
+
+  #idle(): Forming[] {
+    return [...this.#groups.values()].filter(({ id }) => !this.#ports.isBusy(id))
+  }
+
+  #endAll(groups: readonly Forming[], why: string): void {
+    for (const group of groups) this.#end(group, why)
   }
 
   #isMixed(members: readonly string[]): boolean {
@@ -184,7 +192,7 @@ export class Groups {
     if (!this.#ports.isBusy(id)) this.#end(group, why)
   }
 
-  #end(group: Group & { cancel: () => void }, why: string): void {
+  #end(group: Forming, why: string): void {
     group.cancel()
     this.#groups.delete(group.id)
     for (const member of group.members) {
