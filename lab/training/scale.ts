@@ -117,7 +117,7 @@ export function baseSpec(
     seed: '1',
     replicas,
     innerSteps: scale.innerSteps,
-    batch: scale.batches[Math.floor(scale.batches.length / 2)] ?? 8,
+    batch: scale.batches.find((batch) => batch % (replicas ?? 1) === 0) ?? replicas ?? 8,
     tokens: Math.round(scale.tokensAParameter * parameterCount(config)),
     innerLearningRate: scale.innerLearningRate,
     outerLearningRate: replicas === null ? 1 : 0.6,

@@ -1,7 +1,8 @@
 /**
- * Finds the inner learning rate, the batch and the outer learning rate of one method on the small sizes, one after the other as in
- * "Scaling Laws for DiLoCo" (arXiv 2503.09799, section 3): rates over powers of √2, until the best has a worse one on either
- * side. Rates carry over to larger sizes by a power law through those that were tuned.
+ * Finds the inner learning rate, the batch and the outer learning rate of one method, one after the other as in "Scaling Laws for
+ * DiLoCo" (arXiv 2503.09799, section 3), on the second of the sizes: the smallest leaves the plateau of word frequencies by
+ * chance, and what it prefers is noise. Rates go over powers of √2 until the best has a worse one on either side, and are sought
+ * again on the other small sizes from there; they carry over to the larger ones by a power law.
  */
 
 import type { ModelConfig } from '../../shared/model/config.ts'
@@ -25,9 +26,9 @@ export interface Tuned {
 }
 
 /** Sizes on which the inner rate is tuned. */
-const TUNED_SIZES = 2
-/** Rates tried at first, as powers of √2: far apart, because the loss of a short run has a plateau where every rate looks alike. */
-const COARSE = [-4, -2, 0, 2, 4]
+const TUNED_SIZES = 3
+/** Powers of √2 about the first rate that are tried at first: far apart, so that a dip of chance does not hold the walk. */
+const COARSE = [-2, 0, 2]
 const FURTHEST = 8
 
 export async function tune(
@@ -38,8 +39,9 @@ export async function tune(
 ): Promise<Tuned> {
   const [smallest, ...larger] = scale.models.slice(0, TUNED_SIZES)
   if (!smallest) throw new RangeError('There is no model to tune.')
-  let spec = await bestRate(runner, baseSpec(scale, smallest, replicas, codec), COARSE)
-  spec = await best(runner, batchesOf(spec, scale))
+  const [middle = smallest, ...largest] = larger
+  let spec = await bestRate(runner, baseSpec(scale, middle, replicas, codec), COARSE)
+  spec = await bestBatch(runner, spec, scale)
   if (replicas !== null) {
     const rates = [...new Set([spec.outerLearningRate, ...scale.outerLearningRates])]
     spec = await best(
@@ -48,12 +50,12 @@ export async function tune(
     )
   }
   spec = await bestRate(runner, spec, [0])
-  const rates = [{ n: parameterCount(smallest), rate: spec.innerLearningRate }]
-  for (const model of larger) {
-    const tokens = baseSpec(scale, model, replicas, codec).tokens
-    const found = await bestRate(runner, { ...spec, model, tokens }, [0])
-    rates.push({ n: parameterCount(model), rate: found.innerLearningRate })
+  const rateOn = async (model: ModelConfig) => {
+    const { tokens } = baseSpec(scale, model, replicas, codec)
+    const found = model === middle ? spec : await bestRate(runner, { ...spec, model, tokens }, [0])
+    return { n: parameterCount(model), rate: found.innerLearningRate }
   }
+  const rates = await Promise.all([...new Set([smallest, middle]), ...largest].map(rateOn))
   return { replicas, batch: spec.batch, outerLearningRate: spec.outerLearningRate, rates }
 }
 
@@ -74,18 +76,24 @@ export function rateFor({ rates }: Pick<Tuned, 'rates'>, n: number): number {
   return Math.min(last.rate, predicted(law, n, 1))
 }
 
-/** Other batches at a rate that grows with their root. */
-function batchesOf(spec: Spec, { batches }: Scale): Spec[] {
-  const fitting = batches.filter((batch) => batch % (spec.replicas ?? 1) === 0)
-  return fitting.map((batch) => ({
-    ...spec,
-    batch,
-    innerLearningRate: batch === spec.batch ? spec.innerLearningRate : scaled(spec, batch),
-  }))
+/** Larger batches, each at a rate that grows with the root, for as long as they are better. */
+async function bestBatch(runner: Runner, first: Spec, { batches }: Scale): Promise<Spec> {
+  let found = { spec: first, loss: (await runner.run(first)).loss }
+  for (const batch of batches.filter((one) => one > first.batch && one % (first.replicas ?? 1) === 0)) {
+    const innerLearningRate = onGrid(found.spec.innerLearningRate * Math.sqrt(batch / found.spec.batch))
+    const spec = { ...found.spec, batch, innerLearningRate }
+    const { loss } = await runner.run(spec)
+    if (loss >= found.loss) break
+    found = { spec, loss }
+  }
+  return found.spec
 }
 
-const scaled = (spec: Spec, batch: number): number =>
-  Number((spec.innerLearningRate * Math.sqrt(batch / spec.batch)).toPrecision(6))
+/** The nearest power of √2, in thousandths: what is tried from several sides is one run. */
+function onGrid(rate: number): number {
+  const power = Math.round(2 * Math.log2(rate * 1_000))
+  return Number((2 ** (power / 2) / 1_000).toPrecision(6))
+}
 
 async function best(runner: Runner, specs: readonly Spec[]): Promise<Spec> {
   const losses = await Promise.all(specs.map(async (spec) => ({ spec, loss: (await runner.run(spec)).loss })))
@@ -97,7 +105,7 @@ export async function bestRate(runner: Runner, spec: Spec, first: readonly numbe
   const losses = new Map<number, number>()
   const specAt = (k: number): Spec => ({
     ...spec,
-    innerLearningRate: Number((spec.innerLearningRate * 2 ** (k / 2)).toPrecision(6)),
+    innerLearningRate: onGrid(spec.innerLearningRate * 2 ** (k / 2)),
   })
   const tryAll = (ks: readonly number[]) =>
     Promise.all(ks.map(async (k) => losses.set(k, (await runner.run(specAt(k))).loss)))
