@@ -31,6 +31,7 @@ import {
   type Welcome,
   welcomeSchema,
 } from '../../shared/protocol/messages.ts'
+import { type RunNews, runNewsSchema } from '../../shared/protocol/news.ts'
 import { type RunView, runViewSchema } from '../../shared/protocol/run.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { readToken, writeToken } from '../storage/identity.ts'
@@ -45,6 +46,7 @@ export type MeshEvents = Pick<
 export interface ConnectionEvents {
   welcome(message: Welcome): void
   run(view: RunView | null): void
+  news(news: RunNews): void
   lost(): void
   /** The coordinator cannot be reached or will not have us. `final` errors are not tried again. */
   refused(error: { code: string; message: string; final: boolean }): void
@@ -74,6 +76,7 @@ export class Connection {
       events.welcome(welcome)
     })
     this.#socket.on('run', (message) => events.run(runViewSchema.nullable().parse(message)))
+    this.#socket.on('news', (message) => events.news(runNewsSchema.parse(message)))
     this.#socket.on('removed', ({ reason }) => {
       this.#socket.disconnect()
       events.removed(reason)

@@ -5,6 +5,7 @@
 import type { ReadonlySignal } from '@preact/signals'
 import type { LeaseAnswer, Welcome } from '../../shared/protocol/messages.ts'
 import { modelOf } from '../../shared/protocol/modelOf.ts'
+import { withNews } from '../../shared/protocol/news.ts'
 import type { FragmentView, Lease, Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { blobStore } from '../storage/blobStore.ts'
@@ -442,6 +443,10 @@ class Swarm implements SwarmControls {
     return new Connection({
       welcome: (message) => this.#welcomed(message),
       run: (run) => this.#heard(run),
+      news: (news) => {
+        const { run } = this.view.value
+        if (run !== null) this.#heard(withNews(run, news))
+      },
       lost: () => {
         this.#joined = false
         this.#mesh.leave('The connection was lost.')

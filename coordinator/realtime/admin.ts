@@ -35,9 +35,12 @@ export function adminNamespace(
     const again = setInterval(showHere, COMMANDS_INTERVAL_MS).unref()
     socket.on('disconnect', () => clearInterval(again))
   })
-  const emit = throttle(() => {
-    if (panels.sockets.size > 0) show((view) => panels.emit('view', view))
-  }, VIEW_INTERVAL_MS)
+  const emit = throttle(
+    () => {
+      if (panels.sockets.size > 0) show((view) => panels.emit('view', view))
+    },
+    () => VIEW_INTERVAL_MS,
+  )
   runs.onChange(emit)
 }
 

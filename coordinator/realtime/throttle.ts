@@ -1,5 +1,8 @@
-/** Calls at once, then at most once an interval; the last call is never lost. */
-export function throttle(call: () => void, milliseconds: number): { (): void; now(): void; cancel(): void } {
+/** Calls at once, then at most once an interval in milliseconds; the last call is never lost. */
+export function throttle(
+  call: () => void,
+  interval: () => number,
+): { (): void; now(): void; cancel(): void } {
   let timer: NodeJS.Timeout | null = null
   let again = false
   const fire = () => {
@@ -7,7 +10,7 @@ export function throttle(call: () => void, milliseconds: number): { (): void; no
     timer = setTimeout(() => {
       timer = null
       if (again) fire()
-    }, milliseconds)
+    }, interval())
     call()
   }
   const cancel = () => {

@@ -26,7 +26,10 @@ import {
   stateSchema,
   type VolunteerToCoordinator,
   volunteerAuthSchema,
+  type Welcome,
 } from '../../shared/protocol/messages.ts'
+import { newsBetween } from '../../shared/protocol/news.ts'
+import type { RunView } from '../../shared/protocol/run.ts'
 import { identify } from '../accounts/volunteers.ts'
 import { parse } from '../http/parse.ts'
 import type { Mesh } from '../mesh/mesh.ts'
@@ -48,11 +51,14 @@ export interface RealtimeParts {
 
 interface SocketData {
   live: Live
+  welcome: Omit<Welcome, 'run'>
 }
 type Tab = Socket<VolunteerToCoordinator, CoordinatorToVolunteer, DefaultEventsMap, SocketData>
 type Tabs = Namespace<VolunteerToCoordinator, CoordinatorToVolunteer, DefaultEventsMap, SocketData>
 
 const VIEW_INTERVAL_MS = 500
+/** Messages with numbers, to all tabs together. */
+const VIEWS_PER_SECOND = 4_000
 
 /** Answers a function that tells a volunteer to go and closes their sockets. */
 export function volunteerNamespace(
@@ -66,7 +72,11 @@ export function volunteerNamespace(
       (error: unknown) => next(toConnectError(error)),
     )
   })
-  tabs.on('connection', (socket) => serve(socket, parts))
+  tabs.on('connection', (socket) => {
+    // From here on it hears of what changes: what it is told first must not be older.
+    socket.emit('welcome', { ...socket.data.welcome, run: parts.runs.view() })
+    serve(socket, parts)
+  })
   parts.mesh.speakThrough((volunteer, event, message) => {
     tabs.to(volunteer).emit(event, message as never) // mesh.ts makes what the event's schema says
   })
@@ -77,7 +87,7 @@ export function volunteerNamespace(
   }
 }
 
-/** Finds out who it is and greets them. @throws PotluckError `protocol-version`, `volunteer-removed`, `bad-request`. */
+/** Finds out who it is and what to greet them with. @throws PotluckError `protocol-version`, `volunteer-removed`, `bad-request`. */
 async function welcome(socket: Tab, { store, runs, clock }: RealtimeParts): Promise<void> {
   const { protocol, token } = parse(volunteerAuthSchema, socket.handshake.auth)
   if (protocol !== PROTOCOL_VERSION) {
@@ -91,11 +101,10 @@ async function welcome(socket: Tab, { store, runs, clock }: RealtimeParts): Prom
   socket.data.live = runs.roster.arrive(volunteer)
   await socket.join(volunteer.id)
   const { id, name } = volunteer
-  socket.emit('welcome', {
+  socket.data.welcome = {
     volunteer: { id, name, acceptedContributions: credit?.accepted ?? 0, tokens: credit?.tokens ?? 0 },
     ...(fresh !== undefined && { token: fresh }),
-    run: runs.view(),
-  })
+  }
 }
 
 function toConnectError(error: unknown): Error {
@@ -205,20 +214,24 @@ function toErrorBody(error: unknown, log: { error(error: unknown): void }): Erro
   return new PotluckError('internal', 'Something went wrong here. It has been logged.', 500).toBody()
 }
 
-/** Everybody hears of a new phase at once, of numbers a few times a second, of nothing new not at all. */
+/**
+ * Everybody hears of a new phase at once, of numbers a few times a second, or less often the more there are who hear it; of
+ * nothing new not at all.
+ */
 function broadcastViews(tabs: Tabs, runs: Runs): void {
   let lastPhase = ''
-  let lastSent = ''
+  let told: RunView | null = null
+  const interval = () => Math.max(VIEW_INTERVAL_MS, (1_000 * tabs.sockets.size) / VIEWS_PER_SECOND)
   const emit = throttle(() => {
     const view = runs.view()
-    const content = JSON.stringify(view && { ...view, now: 0 })
-    if (content === lastSent) return
-    lastSent = content
-    tabs.emit('run', view)
-  }, VIEW_INTERVAL_MS)
+    const news = view !== null && told !== null ? newsBetween(told, view) : 'everything'
+    if (news === 'nothing' || (view === null && told === null)) return
+    told = view
+    if (news === 'everything') tabs.emit('run', view)
+    else tabs.emit('news', news)
+  }, interval)
   runs.onChange(() => {
-    const view = runs.view()
-    const phase = JSON.stringify([view?.id, view?.status, view?.round, view?.phase])
+    const phase = runs.phase
     if (phase === lastPhase) emit()
     else emit.now()
     lastPhase = phase

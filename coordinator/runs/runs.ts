@@ -36,7 +36,7 @@ import { Measuring } from './measuring.ts'
 import type { RunsObserver } from './observer.ts'
 import { Problems } from './problems.ts'
 import { Roster } from './roster.ts'
-import { contributionRow, importRow, runView, volunteerRow } from './views.ts'
+import { contributionRow, importRow, runView, statusOf, volunteerRow } from './views.ts'
 
 export interface RunParts {
   readonly store: MetadataStore
@@ -174,8 +174,8 @@ export class Runs {
 
   /** @throws PotluckError `run-exists`, and what findCorpus and Checkpoints.startingPoint throw */
   async create(config: RunConfig, from: StartRequest | null = null): Promise<string> {
-    const status = this.view()?.status
-    if (status !== undefined && !['completed', 'ended', 'failed'].includes(status)) {
+    const { status } = this
+    if (status !== null && !['completed', 'ended', 'failed'].includes(status)) {
       throw new PotluckError('run-exists', `There is a run already, and it is ${status}. End it first.`, 409)
     }
     if (config.corpus !== null) await findCorpus(this.#parts.store, config.corpus)
@@ -220,15 +220,14 @@ export class Runs {
 
   async act(action: RunAction): Promise<void> {
     const driver = this.#driver
-    const status = this.view()?.status
+    const { status } = this
     const allowed: Record<RunAction, string[]> = {
       start: ['ready'],
       pause: ['running'],
       resume: ['paused'],
       end: ['ready', 'running', 'paused'],
     }
-    if (!driver || status === undefined)
-      throw new PotluckError('no-run', 'There is no run to steer yet.', 409)
+    if (!driver || status === null) throw new PotluckError('no-run', 'There is no run to steer yet.', 409)
     if (!allowed[action].includes(status)) {
       throw new PotluckError('run-state', `A run that is ${status} cannot ${action}.`, 409)
     }
@@ -247,7 +246,7 @@ export class Runs {
   }
 
   async request(volunteer: string, { run, after, tokensPerSecond }: LeaseRequest): Promise<LeaseAnswer> {
-    const status = this.view()?.status
+    const { status } = this
     if (!this.#driver || this.#record?.id !== run) {
       return { wait: status === 'failed' ? 'failed' : status === 'preparing' ? 'preparing' : 'no-run' }
     }
@@ -269,6 +268,16 @@ export class Runs {
   }
 
   // What pages see.
+
+  get status(): RunView['status'] | null {
+    return this.#record && statusOf(this.#record, this.machine)
+  }
+
+  /** Another one whenever all have something else to do. */
+  get phase(): string {
+    const { round, era, phase } = this.machine ?? {}
+    return JSON.stringify([this.#record?.id, this.status, era, round, phase])
+  }
 
   view(): RunView | null {
     const record = this.#record

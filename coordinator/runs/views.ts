@@ -3,6 +3,7 @@ import type { ContributionRow, VolunteerRow } from '../../shared/protocol/admin.
 import type { ImportRow } from '../../shared/protocol/checkpoints.ts'
 import type { OpenEvaluation, TaskResult } from '../../shared/protocol/evaluation.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
+import { thinned } from '../../shared/protocol/news.ts'
 import type { FragmentView, RoundSummary, RunView } from '../../shared/protocol/run.ts'
 import type { Fragment, Machine } from '../rounds/state.ts'
 import type { Credit, ImportRecord, RunRecord, VolunteerRecord } from '../store/metadata.ts'
@@ -24,7 +25,7 @@ export function runView({ record, machine, ...rest }: Remembered, now: number): 
   return {
     id: record.id,
     config: record.config,
-    status: machine?.status ?? (record.status === 'failed' ? 'failed' : 'preparing'),
+    status: statusOf(record, machine),
     problem: record.problem,
     phase: machine?.phase ?? 'gathering',
     round: machine?.round ?? 1,
@@ -41,13 +42,16 @@ export function runView({ record, machine, ...rest }: Remembered, now: number): 
     manifest: record.manifest,
     initialValLoss: record.initialValLoss,
     initialBitsPerByte: record.initialBitsPerByte,
-    history: thin(rest.rounds, LIMITS.historyPoints),
+    history: thinned(rest.rounds),
     evaluation: rest.evaluation,
     tasks: thinTasks(rest.tasks),
     samples: firstAndLast(rest.samples),
     now,
   }
 }
+
+export const statusOf = (record: RunRecord, machine: Machine | null): RunView['status'] =>
+  machine?.status ?? (record.status === 'failed' ? 'failed' : 'preparing')
 
 const fragmentView = ({ base, deltas }: Fragment): FragmentView => ({
   hash: base.weights,
@@ -56,7 +60,7 @@ const fragmentView = ({ base, deltas }: Fragment): FragmentView => ({
 })
 
 /** Every k-th, and always the newest. */
-export function thin<T>(list: readonly T[], most: number): T[] {
+function thin<T>(list: readonly T[], most: number): T[] {
   const every = Math.ceil(list.length / most)
   return list.filter((_, i) => (list.length - 1 - i) % every === 0)
 }

@@ -26,9 +26,10 @@ import type {
   settledSchema,
   signalSchema,
 } from './mesh.ts'
+import type { RunNews } from './news.ts'
 import { idSchema, leaseSchema, runViewSchema, WAIT_REASONS } from './run.ts'
 
-export const PROTOCOL_VERSION = 5
+export const PROTOCOL_VERSION = 6
 
 /** What a tab may be doing, as the panel shows it. `watching` has not been asked to contribute. */
 export const VOLUNTEER_STATES = [
@@ -126,8 +127,10 @@ export interface VolunteerToCoordinator {
 }
 export interface CoordinatorToVolunteer {
   welcome: (message: Welcome) => void
-  /** Whenever anything in it changes, at most a few times a second. */
+  /** The whole view, when there is another run or era, or none. */
   run: (view: z.infer<typeof runViewSchema> | null) => void
+  /** What has changed in it, at most a few times a second. */
+  news: (news: RunNews) => void
   group: (message: GroupMessage) => void
   groupOver: (message: z.infer<typeof groupOverSchema>) => void
   relayed: (message: z.infer<typeof relayedSchema>) => void

@@ -4,6 +4,7 @@ import { GlobalWeights } from '../../../client/storage/weights.ts'
 import { Connection } from '../../../client/swarm/connection.ts'
 import { sendContribution } from '../../../client/swarm/upload.ts'
 import { CODECS } from '../../../shared/codec/codec.ts'
+import { withNews } from '../../../shared/protocol/news.ts'
 import type { Lease, RunView } from '../../../shared/protocol/run.ts'
 import { Line } from './line.ts'
 
@@ -44,6 +45,10 @@ const connection = new Connection({
   },
   run(view) {
     run = view
+    wake()
+  },
+  news(news) {
+    if (run !== null) run = withNews(run, news)
     wake()
   },
   lost: () => console.error('The connection was lost.'),
