@@ -591,6 +591,22 @@ describe('the operator', () => {
     await clearTable()
   })
 
+  it('calls who was refused to a place that comes free, and tells tabs only what has changed', async () => {
+    const [a, b] = await pair()
+    const c = await newTab()
+    const [leaseA] = [await a.lease(), await b.lease()]
+    const request = { run: machine().run, after: null, tokensPerSecond: 1 }
+    expect(await c.ask('lease', request)).toEqual({ wait: 'round-full' })
+    const called = new Promise((resolve) => c.socket.once('call', () => resolve('called')))
+    const news = new Promise((resolve) => c.socket.once('news', resolve))
+    await a.ask('release', { lease: leaseA.id })
+    expect(await called).toBe('called')
+    expect(await news).toHaveProperty('now')
+    expect(await news).not.toHaveProperty('config')
+    expect(await c.ask('lease', request)).toHaveProperty('lease')
+    await clearTable()
+  })
+
   it('removes a volunteer, who hears why and may not come back', async () => {
     const [guest] = await pair()
     const lease = await guest.lease()

@@ -1,5 +1,5 @@
 /** What keeps this tab from contributing: for good, or until something changes. */
-import type { Lease, RunView } from '../../shared/protocol/run.ts'
+import type { Lease, RunView, WaitReason } from '../../shared/protocol/run.ts'
 import type { SwarmState } from './view.ts'
 
 /** What keeps this page from contributing at all. */
@@ -10,17 +10,36 @@ export function obstacleOf(): SwarmState | null {
   return null
 }
 
-/** What a refused request for a lease may hang on: only when it changes is it worth asking again. */
+/** What may end a wait, for a round or for something to measure. */
 export const chancesOf = (run: RunView | null): string =>
-  JSON.stringify(
-    run && [run.id, run.status, run.phase, run.era, run.round, run.present, run.leased, run.accepted],
-  )
+  JSON.stringify(run && [...stage(run), run.evaluation?.round])
+
+const stage = ({ id, status, phase, era, round }: RunView) => [id, status, phase, era, round]
+
+/** When this changes, who was refused a lease asks again; of places that come free it is called. */
+export const prospectsOf = (run: RunView | null): string =>
+  JSON.stringify(run && [run.id, run.era, run.weights === null, isDone(run)])
+
+const isDone = ({ status }: RunView): boolean => ['completed', 'ended', 'failed'].includes(status)
+
+/** Milliseconds after which a tab asks again uncalled, should a call have been lost: a crowd must not ask all the time. */
+export const patienceOf = (run: Pick<RunView, 'present'> | null): number =>
+  Math.min(600_000, Math.max(5_000, 50 * (run?.present ?? 0)))
+
+/** Why a tab waits that was refused a lease for a reason when the run was at `then`. */
+export function reasonToWait(reason: WaitReason, then: RunView | null, run: RunView | null): WaitReason {
+  if (run === null) return 'no-run'
+  if (then !== null && JSON.stringify(stage(then)) === JSON.stringify(stage(run))) return reason
+  if (run.status === 'ready') return 'not-started'
+  if (run.status !== 'running') return run.status
+  return run.phase === 'training' ? 'round-full' : run.phase
+}
 
 /**
  * Whether a lease can no longer be contributed: its round is closed or was rolled back, or there will be none. A view
  * of an earlier era than the lease's tells nothing of it.
  */
 export function isOver(lease: Pick<Lease, 'run' | 'round' | 'era'>, run: RunView | null): boolean {
-  if (run?.id !== lease.run || ['completed', 'ended', 'failed'].includes(run.status)) return true
+  if (run?.id !== lease.run || isDone(run)) return true
   return run.era > lease.era || (run.era === lease.era && run.round > lease.round)
 }

@@ -47,6 +47,8 @@ export interface ConnectionEvents {
   welcome(message: Welcome): void
   run(view: RunView | null): void
   news(news: RunNews): void
+  /** There is a place for who was refused a lease. */
+  called(): void
   lost(): void
   /** The coordinator cannot be reached or will not have us. `final` errors are not tried again. */
   refused(error: { code: string; message: string; final: boolean }): void
@@ -77,6 +79,7 @@ export class Connection {
     })
     this.#socket.on('run', (message) => events.run(runViewSchema.nullable().parse(message)))
     this.#socket.on('news', (message) => events.news(runNewsSchema.parse(message)))
+    this.#socket.on('call', () => events.called())
     this.#socket.on('removed', ({ reason }) => {
       this.#socket.disconnect()
       events.removed(reason)

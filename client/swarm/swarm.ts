@@ -13,7 +13,7 @@ import { traffic } from '../storage/blobs.ts'
 import { forgetReplicas } from '../storage/replica.ts'
 import { GlobalWeights } from '../storage/weights.ts'
 import { Board } from './board.ts'
-import { chancesOf, isOver, obstacleOf } from './chances.ts'
+import { chancesOf, isOver, obstacleOf, patienceOf, prospectsOf, reasonToWait } from './chances.ts'
 import { Connection } from './connection.ts'
 import { CorpusCache } from './corpusCache.ts'
 import { describeDevice } from './device.ts'
@@ -35,8 +35,8 @@ interface Delivery {
 /** Why a turn ends early; the reason of its AbortSignal. */
 type Interruption = 'stopped' | 'newer-round' | 'removed'
 
-/** Asks for a lease at least this often, should a message have been lost. */
-const ASK_AGAIN_MS = 5_000
+/** Looks again after this long, should a message have been lost. */
+const LOOK_AGAIN_MS = 5_000
 /** Keeps the messages of a tab that has nothing else to do far below LIMITS.volunteerMessages. */
 const BETWEEN_SLICES_MS = 250
 
@@ -78,6 +78,11 @@ class Swarm implements SwarmControls {
   })
   readonly #evaluating = new Evaluating(this.#weights)
   #paused = false
+  /** The last answer to a request for a lease, if it was none, and how the run was. */
+  #refusal: { readonly reason: WaitReason; readonly run: RunView | null } | null = null
+  /** How often there was reason to ask again, and how often when it was asked last. */
+  #calls = 0
+  #callsHeard = 0
   /** Rung whenever something changed that may let the loop go on. */
   readonly #change = new Bell()
   readonly #lock = new TabLock()
@@ -120,7 +125,7 @@ class Swarm implements SwarmControls {
     this.#ignore(this.#engine.current?.resume())
     this.#board.log('Resumed.')
     this.#ignore(this.#join())
-    this.#change.ring()
+    this.#askAgain()
   }
 
   finishRound(): void {
@@ -165,7 +170,7 @@ class Swarm implements SwarmControls {
       if (this.view.value.finishing) return this.#finish()
       if (this.#paused || !this.#connection?.connected) {
         if (this.#paused && this.#joined && this.#delivery === null) this.#leave()
-        await this.#change.heard(ASK_AGAIN_MS, signal)
+        await this.#change.heard(LOOK_AGAIN_MS, signal)
         continue
       }
       try {
@@ -173,11 +178,7 @@ class Swarm implements SwarmControls {
         const reason = await this.#step(signal)
         attempt = 0
         if (reason === null) continue
-        if (this.#delivery !== null) this.#showDelivery()
-        else if (!this.#paused) this.#board.state({ kind: 'waiting', reason })
-        const { rings } = this.#change
-        await this.#measure(signal, true)
-        if (this.#change.rings === rings) await this.#change.heard(ASK_AGAIN_MS, signal)
+        await this.#called(reason, signal)
       } catch (error) {
         if (signal.aborted || !isPassing(error)) throw error
         this.#board.log(`Trying again: ${messageOf(error)}`)
@@ -186,9 +187,46 @@ class Swarm implements SwarmControls {
     }
   }
 
+  /** Resolves when it is worth asking for a lease again; measures meanwhile. */
+  async #called(reason: WaitReason, signal: AbortSignal): Promise<void> {
+    const { run } = this.view.value
+    this.#refusal = { reason, run }
+    this.#showRefusal()
+    const until = Date.now() + patienceOf(run)
+    try {
+      while (this.#calls === this.#callsHeard && !this.#paused && !this.view.value.finishing) {
+        const { rings } = this.#change
+        await this.#measure(signal, true)
+        const left = until - Date.now()
+        if (left <= 0 || !this.#connection?.connected) break
+        if (this.#change.rings === rings) await this.#change.heard(left, signal)
+      }
+    } finally {
+      this.#refusal = null
+    }
+  }
+
+  #showRefusal(): void {
+    if (this.#refusal === null || this.#paused) return
+    if (this.#delivery !== null) {
+      this.#showDelivery()
+      return
+    }
+    const { state, run } = this.view.value
+    const reason = reasonToWait(this.#refusal.reason, this.#refusal.run, run)
+    if (state.kind !== 'waiting' || state.reason !== reason) this.#board.state({ kind: 'waiting', reason })
+  }
+
+  /** It is worth asking for a lease again. */
+  #askAgain(): void {
+    this.#calls += 1
+    this.#change.ring()
+  }
+
   /** Takes one turn, or answers why there is none now. */
   async #step(signal: AbortSignal): Promise<WaitReason | null> {
     const { run } = this.view.value
+    if (this.#asked === null) this.#callsHeard = this.#calls
     if (run === null) return 'no-run'
     if (run.weights === null) return run.status === 'failed' ? 'failed' : 'preparing'
     if (run.status === 'completed' || run.status === 'ended') return run.status
@@ -235,6 +273,7 @@ class Swarm implements SwarmControls {
   #asked: { after: string; answer: Promise<LeaseAnswer | undefined> } | null = null
 
   async #ask(run: RunView, after: string | null): Promise<LeaseAnswer | undefined> {
+    this.#callsHeard = this.#calls
     return this.#connection?.lease({ run: run.id, after, tokensPerSecond: this.#speed() })
   }
 
@@ -344,7 +383,7 @@ class Swarm implements SwarmControls {
       const { run } = this.view.value
       const begun = run?.id === lease.run && run.era === lease.era && run.round === lease.round
       if (begun && run.weights !== null) return run.weights
-      await this.#change.heard(ASK_AGAIN_MS, signal)
+      await this.#change.heard(LOOK_AGAIN_MS, signal)
     }
   }
 
@@ -373,7 +412,7 @@ class Swarm implements SwarmControls {
       if (this.#delivery === delivery) this.#delivery = null
       this.#board.patch({ upload: null })
       this.#count(null)
-      this.#change.ring()
+      this.#askAgain()
     }
     delivery.receipt.then(over, (error: unknown) => {
       over()
@@ -447,6 +486,7 @@ class Swarm implements SwarmControls {
         const { run } = this.view.value
         if (run !== null) this.#heard(withNews(run, news))
       },
+      called: () => this.#askAgain(),
       lost: () => {
         this.#joined = false
         this.#mesh.leave('The connection was lost.')
@@ -470,7 +510,7 @@ class Swarm implements SwarmControls {
       this.#board.state({ kind: 'ready' })
     this.#heard(run)
     this.#ignore(this.#join())
-    this.#change.ring()
+    this.#askAgain()
     this.#connection?.tell(this.view.value)
   }
 
@@ -484,8 +524,9 @@ class Swarm implements SwarmControls {
     } else if (lease !== undefined && ['ahead', 'waiting'].includes(this.view.value.state.kind)) {
       this.#showAhead(lease.round)
     }
-    const measuring = run?.evaluation?.round !== before?.evaluation?.round
-    if (measuring || chancesOf(run) !== chancesOf(before)) this.#change.ring()
+    this.#showRefusal()
+    if (prospectsOf(run) !== prospectsOf(before)) this.#askAgain()
+    else if (chancesOf(run) !== chancesOf(before)) this.#change.ring()
   }
 
   #refused(code: string, message: string, final: boolean): void {

@@ -80,6 +80,7 @@ export function volunteerNamespace(
   parts.mesh.speakThrough((volunteer, event, message) => {
     tabs.to(volunteer).emit(event, message as never) // mesh.ts makes what the event's schema says
   })
+  parts.runs.onCall((volunteer) => tabs.to(volunteer).emit('call'))
   broadcastViews(tabs, parts.runs)
   return (volunteer, reason) => {
     tabs.to(volunteer).emit('removed', { reason })

@@ -45,7 +45,7 @@ function goesOnAhead(state: Machine, volunteer: string, after: string | null): b
 }
 
 /** Why this volunteer gets no lease of that round now; null when it may have one. */
-function refusalToLease(state: Machine, volunteer: string, round: number): WaitReason | null {
+export function refusalToLease(state: Machine, volunteer: string, round: number): WaitReason | null {
   if (state.status === 'ready') return 'not-started'
   if (state.status !== 'running') return state.status
   const ahead = round > state.round
@@ -57,9 +57,12 @@ function refusalToLease(state: Machine, volunteer: string, round: number): WaitR
   return hasRoom(state, round) ? null : 'round-full' // L1
 }
 
-/** [L1] Whether a round, this one or the next, may have one more lease. */
-export const hasRoom = ({ leases, accepted, config, round }: Machine, of: number): boolean =>
-  leases.countOf(of) + (of === round ? accepted.size : 0) < config.replicas
+/** [L1] Leases that a round, this one or the next, may still have. */
+export const placesIn = ({ leases, accepted, config, round }: Machine, of: number): number =>
+  config.replicas - leases.countOf(of) - (of === round ? accepted.size : 0)
+
+/** [L1] */
+export const hasRoom = (state: Machine, of: number): boolean => placesIn(state, of) > 0
 
 /** Ends open leases without a contribution: their data goes back. */
 export function endLeases(state: Draft, ids: Iterable<string>, end: LeaseEnd, effects: Effect[]): void {

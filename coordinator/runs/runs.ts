@@ -27,6 +27,7 @@ import { type Clock, RoundDriver } from '../rounds/driver.ts'
 import type { ClosedRound, Effect } from '../rounds/events.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
+import { Waiting } from '../rounds/waiting.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import type { MetadataStore, RunRecord } from '../store/metadata.ts'
 import { taskRow } from '../tasks/tasks.ts'
@@ -72,6 +73,9 @@ export class Runs {
   readonly imports: Imports
   readonly #parts: RunParts
   readonly #listeners = new Set<() => void>()
+  readonly #callers = new Set<(volunteer: string) => void>()
+  readonly #waiting = new Waiting()
+  #cancelCall: () => void = () => undefined
   readonly #stop = new AbortController()
   #record: RunRecord | null = null
   #driver: RoundDriver | null = null
@@ -125,7 +129,9 @@ export class Runs {
     this.slices.close()
     await this.#driver?.close()
     await this.#saveBytesDown().catch(() => undefined) // what the last commit saved stands
+    this.#cancelCall()
     this.#listeners.clear()
+    this.#callers.clear()
   }
 
   /** Slices of evaluations that volunteers measure. */
@@ -153,6 +159,11 @@ export class Runs {
   /** Calls back whenever a view may have changed. */
   onChange(listener: () => void): void {
     this.#listeners.add(listener)
+  }
+
+  /** Calls back with a volunteer who waits for a lease and is to ask for one now. */
+  onCall(listener: (volunteer: string) => void): void {
+    this.#callers.add(listener)
   }
 
   /** Something about the people changed. */
@@ -241,11 +252,23 @@ export class Runs {
     const tokensPerSecond = this.roster.get(volunteer)?.tokensPerSecond ?? null
     const event = type === 'join' ? { type, tokensPerSecond } : { type }
     await this.#driver?.dispatch({ ...event, volunteer, now })
-    if (type !== 'join') this.slices.gone(volunteer)
+    if (type !== 'join') {
+      this.slices.gone(volunteer)
+      this.#waiting.forget(volunteer)
+    }
     this.#changed()
   }
 
-  async request(volunteer: string, { run, after, tokensPerSecond }: LeaseRequest): Promise<LeaseAnswer> {
+  /** [L11] Who is refused waits to be called. */
+  async request(volunteer: string, request: LeaseRequest): Promise<LeaseAnswer> {
+    const answer = await this.#answerTo(volunteer, request)
+    if ('wait' in answer) this.#waiting.refused(volunteer)
+    else this.#waiting.forget(volunteer)
+    this.#call()
+    return answer
+  }
+
+  async #answerTo(volunteer: string, { run, after, tokensPerSecond }: LeaseRequest): Promise<LeaseAnswer> {
     const { status } = this
     if (!this.#driver || this.#record?.id !== run) {
       return { wait: status === 'failed' ? 'failed' : status === 'preparing' ? 'preparing' : 'no-run' }
@@ -362,10 +385,23 @@ export class Runs {
       clock,
       commit: (state, effects, now) => this.#commit(state, effects, now),
       merge: (merge) => this.checkpoints.merge(machine.run, merge),
-      changed: () => this.#changed(),
+      changed: () => {
+        this.#call()
+        this.#changed()
+      },
       roundClosed: (closed) => this.#inBackground(this.#afterRound(closed)),
       problem: (code, message) => this.problems.report(code, message),
     })
+  }
+
+  #call(): void {
+    const { clock } = this.#parts
+    this.#cancelCall()
+    if (this.machine === null || this.#stop.signal.aborted) return
+    for (const volunteer of this.#waiting.call(this.machine, clock.now()))
+      for (const tell of this.#callers) tell(volunteer)
+    const { until } = this.#waiting
+    this.#cancelCall = until === null ? () => undefined : clock.at(until, () => this.#call())
   }
 
   async #commit(machine: Machine, effects: readonly Effect[], now: number): Promise<void> {

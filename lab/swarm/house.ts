@@ -6,6 +6,7 @@ import { RoundDriver } from '../../coordinator/rounds/driver.ts'
 import type { Effect, Merge, MergedFragment, RoundEvent } from '../../coordinator/rounds/events.ts'
 import { changes } from '../../coordinator/rounds/kept.ts'
 import { freshMachine, type Machine } from '../../coordinator/rounds/state.ts'
+import { Waiting } from '../../coordinator/rounds/waiting.ts'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { PRESETS } from '../../shared/model/config.ts'
 import { flopsPerToken } from '../../shared/model/flops.ts'
@@ -25,7 +26,11 @@ export class SwarmHouse {
   /** Seconds since the beginning. */
   now = 0
   onChange: () => void = () => undefined
+  /** There is a place for a volunteer who was refused. */
+  onCall: (volunteer: string) => void = () => undefined
+  readonly #waiting = new Waiting()
   #commitInEvent = 0
+  #callsAgainAt = 0
   /** The state as it was committed last. */
   #kept: Machine | null = null
 
@@ -34,7 +39,10 @@ export class SwarmHouse {
       clock: { now: () => this.#unix, at: (time, callback) => this.#at(time, callback) },
       commit: async (machine) => this.#commit(machine),
       merge: (merge) => this.#merge(merge),
-      changed: () => this.onChange(),
+      changed: () => {
+        this.#call()
+        this.onChange()
+      },
       roundClosed: () => undefined,
       problem: (code, message) => {
         throw new Error(`${code}: ${message}`)
@@ -54,9 +62,28 @@ export class SwarmHouse {
     this.#commitInEvent = 0
     const began = cpu()
     const effects = await this.driver.dispatch({ ...event, now: this.#unix })
+    this.#wait(event, effects)
     this.costs.machine += cpu() - began - this.#commitInEvent
     this.costs.events += 1
     return effects
+  }
+
+  /** As coordinator/runs does. */
+  #wait(event: DistributiveOmit<RoundEvent, 'now'>, effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      if (effect.type === 'wait') this.#waiting.refused(effect.volunteer)
+      if (effect.type === 'granted') this.#waiting.forget(effect.volunteer)
+    }
+    if (event.type === 'leave' || event.type === 'disconnect') this.#waiting.forget(event.volunteer)
+    this.#call()
+  }
+
+  #call(): void {
+    for (const volunteer of this.#waiting.call(this.machine, this.#unix)) this.onCall(volunteer)
+    const { until } = this.#waiting
+    if (until === null || until === this.#callsAgainAt) return
+    this.#callsAgainAt = until
+    this.#at(until, () => this.#call())
   }
 
   /** Does what is next, and whatever that has set going. False when there is nothing, or nothing before `end`. */

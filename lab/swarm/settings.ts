@@ -36,5 +36,3 @@ export const FAILURES = {
 export const MERGE_RATE = 1e9
 /** A deadline is so many times what the median device takes for H steps. */
 export const DEADLINE = 2
-/** After a new round was told, tabs that wait ask within so many seconds. */
-export const ASK_WITHIN = 2

@@ -33,6 +33,8 @@ export interface Tab {
   /** On its way. */
   upload: { readonly lease: string; readonly steps: number } | null
   waits: boolean
+  /** Which of all requests it was that was refused. */
+  waitsSince: number
 }
 
 type Random = () => number
@@ -54,6 +56,7 @@ export function makeTab(index: number, random: Random, flopsPerToken: number): T
     turn: null,
     upload: null,
     waits: false,
+    waitsSince: 0,
   }
 }
 

@@ -3,6 +3,7 @@
  * sleep, as client/swarm's tabs do. Time is virtual; nothing is trained. What is measured: what training is done, what
  * goes over the coordinator's wire, and what the real round machine costs.
  */
+import { patienceOf } from '../../client/swarm/chances.ts'
 import { Book } from '../../coordinator/rounds/book.ts'
 import type { OpenLease } from '../../coordinator/rounds/state.ts'
 import { CODECS } from '../../shared/codec/codec.ts'
@@ -12,7 +13,7 @@ import { parameterCount } from '../../shared/model/layout.ts'
 import { randomFrom } from '../../shared/model/random.ts'
 import { SwarmHouse } from './house.ts'
 import type { Swarm, SwarmResult } from './result.ts'
-import { ASK_WITHIN, FAILURES, LATENCY_SECONDS } from './settings.ts'
+import { FAILURES, LATENCY_SECONDS } from './settings.ts'
 import { absence, likelihood, makeTab, stay, type Tab, type Turn } from './tab.ts'
 
 export async function simulateSwarm(swarm: Swarm): Promise<SwarmResult> {
@@ -50,7 +51,12 @@ class World {
       delta: CODECS.int8.byteLength(parameters),
       snapshot: 4 * parameters,
     }
+    const byId = new Map(this.#tabs.map((tab) => [tab.id, tab]))
     this.#house.onChange = () => this.#look()
+    this.#house.onCall = (volunteer) => {
+      const tab = byId.get(volunteer)
+      if (tab) this.#later(tab, LATENCY_SECONDS, () => (tab.waits ? this.#ask(tab) : undefined))
+    }
   }
 
   async run(): Promise<void> {
@@ -140,6 +146,16 @@ class World {
     const answer = effects.find((effect) => effect.type === 'granted')
     tab.waits = answer === undefined
     if (answer) this.#begin(tab, answer.id, answer.lease)
+    else this.#wait(tab)
+  }
+
+  /** It is called, or asks again when it has long not been. */
+  #wait(tab: Tab): void {
+    const asked = this.#counts.asked
+    tab.waitsSince = asked
+    this.#later(tab, patienceOf({ present: this.#house.machine.present.size }) / 1_000, () =>
+      tab.waits && tab.waitsSince === asked ? this.#ask(tab) : undefined,
+    )
   }
 
   /** A replica that goes on trains at once; one that begins needs the weights. */
@@ -205,7 +221,7 @@ class World {
       this.#counts.lost += seconds
       tab.after = null
     }
-    if (tab.turn === null) tab.waits = true
+    if (tab.turn === null) await this.#ask(tab)
     await this.#send(tab)
   }
 
@@ -214,12 +230,10 @@ class World {
     const { turn } = tab
     if (turn !== null && turn.round < round) {
       this.#lose(tab, turn)
-      Object.assign(tab, { turn: null, after: null, waits: true })
-    }
-    if (tab.turn?.round === round) {
+      Object.assign(tab, { turn: null, after: null })
+      await this.#ask(tab)
+    } else if (tab.turn?.round === round) {
       this.#later(tab, this.#fetch(tab), () => this.#send(tab))
-    } else if (tab.waits) {
-      this.#later(tab, ASK_WITHIN * this.#random(), () => (tab.waits ? this.#ask(tab) : undefined))
     }
   }
 

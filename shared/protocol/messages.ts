@@ -131,6 +131,8 @@ export interface CoordinatorToVolunteer {
   run: (view: z.infer<typeof runViewSchema> | null) => void
   /** What has changed in it, at most a few times a second. */
   news: (news: RunNews) => void
+  /** There is a place for who was refused a lease: ask again. */
+  call: () => void
   group: (message: GroupMessage) => void
   groupOver: (message: z.infer<typeof groupOverSchema>) => void
   relayed: (message: z.infer<typeof relayedSchema>) => void

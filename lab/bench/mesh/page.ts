@@ -51,6 +51,7 @@ const connection = new Connection({
     if (run !== null) run = withNews(run, news)
     wake()
   },
+  called: () => wake(),
   lost: () => console.error('The connection was lost.'),
   refused: ({ message }) => console.error(message),
   removed: (reason) => console.error(reason),
