@@ -52,8 +52,8 @@ describe('a tab that was refused a lease', () => {
   })
 
   it('asks uncalled the more seldom the more there are', () => {
-    expect(patienceOf({ ...run, present: 3 })).toBe(5_000)
-    expect(patienceOf({ ...run, present: 1_000 })).toBe(50_000)
+    expect(patienceOf({ ...run, present: 3 })).toBe(30_000)
+    expect(patienceOf({ ...run, present: 1_000 })).toBe(100_000)
   })
 
   it.each<[string, Partial<RunView> | null, WaitReason]>([

@@ -24,7 +24,7 @@ const isDone = ({ status }: RunView): boolean => ['completed', 'ended', 'failed'
 
 /** Milliseconds after which a tab asks again uncalled, should a call have been lost: a crowd must not ask all the time. */
 export const patienceOf = (run: Pick<RunView, 'present'> | null): number =>
-  Math.min(600_000, Math.max(5_000, 50 * (run?.present ?? 0)))
+  Math.max(30_000, 100 * (run?.present ?? 0))
 
 /** Why a tab waits that was refused a lease for a reason when the run was at `then`. */
 export function reasonToWait(reason: WaitReason, then: RunView | null, run: RunView | null): WaitReason {
