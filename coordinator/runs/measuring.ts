@@ -41,8 +41,8 @@ export interface MeasuringParts {
   readonly problems: Problems
   readonly checkpoints: Checkpoints
   readonly present: () => Present
-  /** New results are in the store. */
-  readonly measured: (run: string) => Promise<void>
+  /** New results are in the store, of one round. */
+  readonly measured: (run: string, round: number) => Promise<void>
   /** What may be shown is another. */
   readonly changed: () => void
 }
@@ -150,7 +150,8 @@ export class Measuring {
   async #measure(at: Measurable | null, tasks: readonly TaskRecord[], examples: number): Promise<void> {
     if (at === null || tasks.length === 0) return
     try {
-      if (await this.#tasks.measure({ ...at, tasks, examples })) await this.#parts.measured(at.record.id)
+      if (await this.#tasks.measure({ ...at, tasks, examples }))
+        await this.#parts.measured(at.record.id, at.round)
     } catch (error) {
       const what = `Zero-shot tasks after round ${at.round}: ${String(error)}`
       if (!this.#parts.present().stopping) this.#parts.problems.report('evaluation-failed', what)
@@ -166,7 +167,7 @@ export class Measuring {
         const seconds = await this.#evaluations.heldOut(at)
         if (seconds === null || !at.isCurrent()) return
         observer.evaluated(seconds)
-        await measured(at.record.id)
+        await measured(at.record.id, round)
       } catch (error) {
         if (present().stopping) return
         observer.evaluationFailed()

@@ -100,8 +100,8 @@ export class Runs {
         ...{ record: this.#record, machine: this.machine, rounds: this.#rounds, tasks: this.#tasks },
         stopping: this.#stop.signal.aborted,
       }),
-      measured: async (run) => {
-        await this.#reload(run)
+      measured: async (run, round) => {
+        await this.#reload(run, round - 1)
         this.#changed()
       },
       changed: () => this.#changed(),
@@ -409,12 +409,13 @@ export class Runs {
     const before = this.machine ?? machine
     await this.#parts.store.commit(commitOf(machine, effects, now, bytesDown))
     this.observer.committed({ before, after: machine, effects, now })
-    const happened = (type: Effect['type']) => effects.some((effect) => effect.type === type)
-    if (happened('round-closed')) {
+    const closed = effects.find((effect) => effect.type === 'round-closed')?.closed
+    if (closed) {
       this.#bytesDown -= bytesDown // more may have gone out meanwhile
       this.checkpoints.committed()
     }
-    if (happened('round-closed') || happened('rolled-back')) await this.#reload(machine.run)
+    if (effects.some(({ type }) => type === 'rolled-back')) await this.#reload(machine.run)
+    else if (closed) await this.#reload(machine.run, closed.round - 1)
   }
 
   async #saveBytesDown(): Promise<void> {
@@ -431,9 +432,12 @@ export class Runs {
     await this.checkpoints.prune()
   }
 
-  async #reload(run: string): Promise<void> {
+  /** What has come to be since a round that stands as it is known. */
+  async #reload(run: string, after = 0): Promise<void> {
     const { store } = this.#parts
-    this.#rounds = await store.rounds(run)
+    const known = this.#rounds.findLast(({ round }) => round <= after)
+    const since = await store.rounds(run, known)
+    this.#rounds = [...this.#rounds.filter(({ round }) => round <= (known?.round ?? 0)), ...since]
     this.#samples = await store.samples(run)
     this.#tasks = await store.taskResults(run)
     this.#contributors = await store.contributors(run)

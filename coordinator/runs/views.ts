@@ -45,7 +45,7 @@ export function runView({ record, machine, ...rest }: Remembered, now: number): 
     history: thinned(rest.rounds),
     evaluation: rest.evaluation,
     tasks: thinTasks(rest.tasks),
-    samples: firstAndLast(rest.samples),
+    samples: [...rest.samples],
     now,
   }
 }
@@ -71,9 +71,6 @@ function thinTasks(results: readonly TaskResult[]): TaskResult[] {
   const of = (name: string) => results.filter(({ task }) => task === name)
   return names.flatMap((name) => thin(of(name), LIMITS.historyPoints))
 }
-
-const firstAndLast = <T>(list: readonly T[]): T[] =>
-  list.length <= 2 ? [...list] : [list[0] as T, list.at(-1) as T] // longer than 2 here
 
 export function volunteerRow(
   record: VolunteerRecord,

@@ -118,7 +118,13 @@ const checkpointFrom = (row: { round: number; fragments: string; pool: string })
     pool: JSON.parse(row.pool),
   })
 
-export const summaryOf = (row: Database['rounds']) => ({
+/** The columns of which `summaryOf` makes a round's summary. */
+export const SUMMARY = [
+  ...(['round', 'replicas', 'tokens', 'steps', 'train_loss', 'val_loss', 'bits_per_byte'] as const),
+  ...(['seconds', 'bytes_up', 'bytes_down', 'outer_learning_rate', 'closed_at'] as const),
+] as const
+
+export const summaryOf = (row: Pick<Database['rounds'], (typeof SUMMARY)[number]>) => ({
   round: row.round,
   replicas: row.replicas,
   tokens: row.tokens,

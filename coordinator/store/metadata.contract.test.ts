@@ -219,6 +219,52 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
     expect(await store.contributors(RUN)).toBe(1)
   })
 
+  it('counts whose contributions were ever accepted, each once', async () => {
+    expect(await store.contributors(RUN)).toBe(0)
+    const of = (lease: string, volunteer: string) => ({ lease, contribution: { ...contribution, volunteer } })
+    const accepted = [
+      of('lease-001', 'bob-00001'),
+      of('lease-002', 'ann-00001'),
+      of('lease-003', 'bob-00001'),
+    ]
+    const refused = [{ lease: 'lease-009', volunteer: 'cat-00001', reason: 'stale' as const, hash: null }]
+    await store.createVolunteer({ id: 'cat-00001', name: 'Cat', tokenHash: 'hash of cat', now: 2 })
+    await store.commit({ ...empty, accepted, refused })
+    expect(await store.contributors(RUN)).toBe(2)
+    expect(await store.contributors('another-run')).toBe(0)
+  })
+
+  it('tells the rounds after one that is known, and the first and the newest sample', async () => {
+    const measured = {
+      weights: [HASH],
+      data: AFTER,
+      examples: 1,
+      by: 'coordinator',
+      seconds: 1,
+      at: 8,
+    } as const
+    for (const round of [1, 2, 3]) {
+      const closed = close(['lease-001'])
+      const checkpoint = { ...closed.checkpoint, round }
+      await store.commit({ ...empty, closed: { ...closed, round, checkpoint } })
+      await store.setHeldOut(RUN, round, {
+        ...measured,
+        nats: 5,
+        tokens: 1,
+        bytes: 2,
+        sample: `text ${round}`,
+      })
+    }
+    const all = await store.rounds(RUN)
+    expect(all.map(({ totalTokens }) => totalTokens)).toEqual([128, 256, 384])
+    expect(await store.rounds(RUN, all[0])).toEqual(all.slice(1))
+    expect(await store.rounds(RUN, all[2])).toEqual([])
+    expect(await store.samples(RUN)).toEqual([
+      { round: 1, text: 'text 1' },
+      { round: 3, text: 'text 3' },
+    ])
+  })
+
   it('keeps a checkpoint with its round, and notes the files of both', async () => {
     await store.commit({ ...empty, accepted: [accept('lease-001')], closed: close(['lease-001']) })
     const of = { data: AFTER, examples: 1, by: 'coordinator', seconds: 1, at: 8, sample: null } as const
@@ -354,7 +400,14 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
   })
 
   describe('results of zero-shot tasks', () => {
-    const by = { weights: [HASH], data: AFTER, examples: 4, by: 'coordinator', seconds: 3, at: 8 } as const
+    const by = {
+      weights: [HASH, AFTER],
+      data: AFTER,
+      examples: 4,
+      by: 'coordinator',
+      seconds: 3,
+      at: 8,
+    } as const
     const numbers = {
       plain: { accuracy: 0.5, standardError: 0.29 },
       normalised: { accuracy: 0.25, standardError: 0.25 },

@@ -204,8 +204,8 @@ export interface MetadataStore {
   lease(id: string): Promise<LeaseRecord | null>
   /** The accepted contribution of a lease, or its newest refusal. */
   contribution(lease: string): Promise<ContributionRecord | null>
-  /** Oldest first. */
-  rounds(run: string): Promise<RoundSummary[]>
+  /** Those after one of them, or all; oldest first. */
+  rounds(run: string, after?: Pick<RoundSummary, 'round' | 'totalTokens'>): Promise<RoundSummary[]>
   /** Of the rounds that stand, what those after `round` stood on. */
   roundBlobs(run: string, round: number): Promise<RoundBlobs[]>
   /** Oldest first; of one run, or of all. */
@@ -232,7 +232,9 @@ export interface MetadataStore {
   corpora(): Promise<CorpusRecord[]>
   addCorpus(corpus: CorpusRecord): Promise<void>
   dropCorpus(id: string): Promise<void>
+  /** Volunteers who ever had a contribution accepted. */
   contributors(run: string): Promise<number>
+  /** The first and the newest. */
   samples(run: string): Promise<{ round: number; text: string }[]>
   /** What was measured of a round on the held-out set; null when nothing was. */
   heldOut(run: string, round: number): Promise<Omit<HeldOutEvaluation, 'sample'> | null>

@@ -295,6 +295,17 @@ const tasks: Migration = {
   },
 }
 
+/** Contributions as they are asked for when a round closes: without them that is a look at all there ever were. */
+const contributionIndexes: Migration = {
+  async up(db: Kysely<unknown>) {
+    const statements = [
+      'create index if not exists contributions_round on contributions (run, round)',
+      "create index if not exists contributions_people on contributions (run, volunteer) where result = 'accepted'",
+    ]
+    for (const statement of statements) await sql.raw(statement).execute(db)
+  },
+}
+
 export const migrations: Record<string, Migration> = {
   '001-first': first,
   '002-fragments': fragments,
@@ -305,4 +316,5 @@ export const migrations: Record<string, Migration> = {
   '009-tasks': tasks,
   '010-groups': groups,
   '011-machine-rows': machineRows,
+  '012-contribution-indexes': contributionIndexes,
 }

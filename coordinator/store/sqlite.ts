@@ -7,7 +7,15 @@ import SQLite from 'better-sqlite3'
 import { Kysely, Migrator, SqliteDialect, sql, type Transaction } from 'kysely'
 import { PotluckError } from '../../shared/protocol/errors.ts'
 import type { RoundSummary } from '../../shared/protocol/run.ts'
-import { checkpoints, filesOf, noteFiles, summaryOf, writeCheckpoint, writeRollback } from './checkpoints.ts'
+import {
+  checkpoints,
+  filesOf,
+  noteFiles,
+  SUMMARY,
+  summaryOf,
+  writeCheckpoint,
+  writeRollback,
+} from './checkpoints.ts'
 import { corpora } from './corpora.ts'
 import { evaluations } from './evaluations.ts'
 import { type Written, writeMachine } from './machineRows.ts'
@@ -157,9 +165,15 @@ const history = (db: Kysely<Database>) =>
         .executeTakeFirst()
       return row ?? null
     },
-    async rounds(run) {
-      const rows = await db.selectFrom('rounds').selectAll().where('run', '=', run).orderBy('round').execute()
-      let totalTokens = 0
+    async rounds(run, after) {
+      const rows = await db
+        .selectFrom('rounds')
+        .select(SUMMARY)
+        .where('run', '=', run)
+        .where('round', '>', after?.round ?? 0)
+        .orderBy('round')
+        .execute()
+      let totalTokens = after?.totalTokens ?? 0
       return rows.map((row): RoundSummary => {
         totalTokens += row.tokens
         return { ...summaryOf(row), totalTokens }
@@ -190,16 +204,30 @@ const history = (db: Kysely<Database>) =>
       }))
     },
     async contributors(run) {
-      const row = await db
-        .selectFrom('contributions')
-        .select(sql<number>`count(distinct volunteer)`.as('people'))
-        .where('run', '=', run)
-        .where('result', '=', 'accepted')
-        .executeTakeFirst()
-      return row?.people ?? 0
+      // From one volunteer to the next in the index: of each it looks at one contribution.
+      const next = sql`select min(volunteer) from contributions where run = ${run} and result = 'accepted'`
+      const { rows } = await sql<{ people: number }>`
+        with recursive people (volunteer) as (
+          select (${next})
+          union all
+          select (${next} and volunteer > people.volunteer) from people where people.volunteer is not null
+        )
+        select count(volunteer) as people from people`.execute(db)
+      return rows[0]?.people ?? 0
     },
-    samples: (run) =>
-      db.selectFrom('samples').select(['round', 'text']).where('run', '=', run).orderBy('round').execute(),
+    async samples(run) {
+      const end = (order: 'asc' | 'desc') =>
+        db
+          .selectFrom('samples')
+          .select(['round', 'text'])
+          .where('run', '=', run)
+          .orderBy('round', order)
+          .limit(1)
+          .executeTakeFirst()
+      const [first, last] = [await end('asc'), await end('desc')]
+      if (!first || !last) return []
+      return first.round === last.round ? [first] : [first, last]
+    },
     contributions: (run, limit) =>
       db
         .selectFrom('contributions')
