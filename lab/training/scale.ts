@@ -47,7 +47,7 @@ const FULL: Scale = {
   innerSteps: 30,
   batches: [8, 16, 32],
   innerLearningRate: 8e-3,
-  outerLearningRates: [0.4, 0.6, 0.8, 1],
+  outerLearningRates: [0.2, 0.4, 0.6, 0.8, 1],
   heldOutTokens: 51_200,
   seeds: [3, 3, 2, 1],
 }
