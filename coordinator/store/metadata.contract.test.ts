@@ -236,7 +236,7 @@ describe.each([['SQLite', openSqliteStore]])('a metadata store of %s', (_name, o
 
   it('tells the rounds after one that is known, and the first and the newest sample', async () => {
     const measured = {
-      weights: [HASH],
+      weights: [AFTER],
       data: AFTER,
       examples: 1,
       by: 'coordinator',
