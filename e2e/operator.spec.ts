@@ -56,7 +56,7 @@ test('a tab whose numbers are broken is told so, the rest of the table is not ha
     replicas: 2,
     quorum: 1,
     rounds: 50,
-    deadlineSeconds: 60,
+    deadlineSeconds: 20,
   })
   const honest = await contribute(browser, coordinator.url)
   const broken = await contribute(browser, coordinator.url)
