@@ -56,7 +56,8 @@ async function investigate(study: Study) {
 function pointOf({ method, n, loss }: Compared, tuned: readonly Tuned[]): Point {
   const settings = tuned.find(({ replicas }) => replicas === replicasIn(method))
   const rate = settings?.rates.find((one) => one.n === n)?.rate ?? null
-  return { method, n, loss: loss.mean, rate, batch: null }
+  const batch = settings?.batches.find((one) => one.n === n)?.batch ?? null
+  return { method, n, loss: loss.mean, rate, batch }
 }
 
 const lossTable = (rows: readonly Compared[]): Table => ({
@@ -76,10 +77,10 @@ const lossTable = (rows: readonly Compared[]): Table => ({
 const tunedTable = (tuned: readonly Tuned[]): Table => ({
   id: 'tuned',
   title: 'What was tuned, on the smallest sizes with one seed',
-  columns: ['method', 'batch, sequences', 'outer rate', 'inner rates by N'],
-  rows: tuned.map(({ replicas, batch, outerLearningRate, rates }) => [
+  columns: ['method', 'batches by N, sequences', 'outer rate', 'inner rates by N'],
+  rows: tuned.map(({ replicas, batches, outerLearningRate, rates }) => [
     replicas === null ? 'data parallel' : `M=${replicas}`,
-    batch,
+    batches.map(({ n, batch }) => `${n}: ${batch}`).join(', '),
     replicas === null ? null : outerLearningRate,
     rates.map(({ n, rate }) => `${n}: ${rate.toPrecision(3)}`).join(', '),
   ]),

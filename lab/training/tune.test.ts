@@ -36,6 +36,7 @@ describe('tuning', () => {
   it('finds batch and outer rate, and the inner rate of both sizes', async () => {
     const tuned = await tune(runner, SCALE, 2, 'f32')
     expect([tuned.batch, tuned.outerLearningRate]).toEqual([16, 0.8])
+    expect(tuned.batches).toEqual(SCALE.models.map((model) => ({ n: parameterCount(model), batch: 16 })))
     expect(tuned.rates.map(({ n }) => n)).toEqual(SCALE.models.map(parameterCount))
     const [small, large] = tuned.rates
     expect(Math.abs(Math.log2((small?.rate ?? 0) / 2e-3))).toBeLessThanOrEqual(0.25)

@@ -23,6 +23,8 @@ export interface Tuned {
   readonly outerLearningRate: number
   /** By parameters, those that were tuned. */
   readonly rates: readonly { readonly n: number; readonly rate: number }[]
+  /** Likewise, the best by itself; the larger sizes have the second's. */
+  readonly batches: readonly { readonly n: number; readonly batch: number }[]
 }
 
 /** Sizes on which the inner rate is tuned. */
@@ -56,7 +58,14 @@ export async function tune(
     return { n: parameterCount(model), rate: found.innerLearningRate }
   }
   const rates = await Promise.all([...new Set([smallest, middle]), ...largest].map(rateOn))
-  return { replicas, batch: spec.batch, outerLearningRate: spec.outerLearningRate, rates }
+  const batches = [{ n: parameterCount(middle), batch: spec.batch }]
+  const small = rates.find(({ n }) => n === parameterCount(smallest))
+  if (smallest !== middle && small) {
+    const { tokens } = baseSpec(scale, smallest, replicas, codec)
+    const tuned = { ...spec, model: smallest, tokens, innerLearningRate: small.rate }
+    batches.unshift({ n: small.n, batch: (await bestBatch(runner, tuned, scale)).batch })
+  }
+  return { replicas, batch: spec.batch, outerLearningRate: spec.outerLearningRate, rates, batches }
 }
 
 /** The run of a size with what was tuned. */
@@ -76,17 +85,17 @@ export function rateFor({ rates }: Pick<Tuned, 'rates'>, n: number): number {
   return Math.min(last.rate, predicted(law, n, 1))
 }
 
-/** Larger batches, each at a rate that grows with the root, for as long as they are better. */
-async function bestBatch(runner: Runner, first: Spec, { batches }: Scale): Promise<Spec> {
-  let found = { spec: first, loss: (await runner.run(first)).loss }
-  for (const batch of batches.filter((one) => one > first.batch && one % (first.replicas ?? 1) === 0)) {
-    const innerLearningRate = onGrid(found.spec.innerLearningRate * Math.sqrt(batch / found.spec.batch))
-    const spec = { ...found.spec, batch, innerLearningRate }
+/** From the smallest batch on, each at a rate that grows with the root, for as long as they are better. */
+async function bestBatch(runner: Runner, tuned: Spec, { batches }: Scale): Promise<Spec> {
+  let found: { spec: Spec; loss: number } | null = null
+  for (const batch of batches.filter((one) => one % (tuned.replicas ?? 1) === 0)) {
+    const innerLearningRate = onGrid(tuned.innerLearningRate * Math.sqrt(batch / tuned.batch))
+    const spec = { ...tuned, batch, innerLearningRate }
     const { loss } = await runner.run(spec)
-    if (loss >= found.loss) break
+    if (found && loss >= found.loss) break
     found = { spec, loss }
   }
-  return found.spec
+  return found?.spec ?? tuned
 }
 
 /** The nearest power of √2, in thousandths: what is tried from several sides is one run. */
