@@ -5,7 +5,7 @@
 import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
-import { scannedSizes } from '../training/scale.ts'
+import { SURE_SIZE, scannedSizes } from '../training/scale.ts'
 import { plotsBySize, type Row, scan } from '../training/scan.ts'
 import type { Spec } from '../training/spec.ts'
 import {
@@ -37,7 +37,7 @@ export const varyBatch = (flags: string[], around: Surroundings = {}): Promise<S
   runStudy('batch', flags, around, investigate)
 
 async function investigate(study: Study) {
-  const rows = await scan(study, scannedSizes(study.scale, 1), methodsUpTo(4), (base) =>
+  const rows = await scan(study, scannedSizes(study.scale, [SURE_SIZE]), methodsUpTo(4), (base) =>
     FACTORS.flatMap((factor) => foundWith(study, base, factor) ?? []),
   )
   const look = { id: 'batch', by: 'global batch', x: { label: 'sequences', log: true } }

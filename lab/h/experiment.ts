@@ -6,7 +6,7 @@ import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
 import { stepsOf } from '../training/plan.ts'
-import { scannedSizes } from '../training/scale.ts'
+import { SURE_SIZE, scannedSizes } from '../training/scale.ts'
 import { plotsBySize, type Row, scan } from '../training/scan.ts'
 import type { Spec } from '../training/spec.ts'
 import {
@@ -21,8 +21,8 @@ import {
 } from '../training/study.ts'
 
 const STEPS = [1, 5, 10, 30, 100, 300]
-/** The paper's grid has 0.05 and 0.1 too, for small H. */
-const OUTER_RATES = { small: [0.05, 0.1, 0.4], large: [0.4, 0.6, 1] }
+/** Beside the tuned one. The paper's grid has 0.05 and 0.1 too, for small H. */
+const OUTER_RATES = { small: [0.05, 0.1, 0.4], large: [0.2, 0.4, 0.8] }
 const SMALL = 5
 const METHODS = methodsUpTo(4).filter((method) => method !== 'data parallel')
 
@@ -37,7 +37,7 @@ export const varyInnerSteps = (flags: string[], around: Surroundings = {}): Prom
   runStudy('h', flags, around, investigate)
 
 async function investigate(study: Study) {
-  const rows = await scan(study, scannedSizes(study.scale, 1), METHODS, (base) => {
+  const rows = await scan(study, scannedSizes(study.scale, [SURE_SIZE]), METHODS, (base) => {
     // A round longer than half of the training leaves no outer steps to speak of.
     const possible = STEPS.filter((h) => 2 * h <= stepsOf(base))
     return possible.map((h) => foundWith(study, { ...base, innerSteps: h }))
@@ -54,7 +54,8 @@ async function investigate(study: Study) {
 }
 
 async function foundWith(study: Study, base: Spec): Promise<Found> {
-  const rates = base.innerSteps <= SMALL ? OUTER_RATES.small : OUTER_RATES.large
+  const { small, large } = OUTER_RATES
+  const rates = base.innerSteps <= SMALL ? small : [...new Set([base.outerLearningRate, ...large])]
   const { spec, loss } = await study.best(rates.map((outerLearningRate) => ({ ...base, outerLearningRate })))
   const { outerLearningRate, innerSteps: h } = spec
   return { h, outerLearningRate, loss: loss.mean, interval: loss.interval }

@@ -3,14 +3,14 @@ import { outerLearningRate } from '../../shared/diloco/outer.ts'
 import type { SavedReport } from '../common/report.ts'
 import type { Table } from '../common/table.ts'
 import { METHODS, replicasOf } from '../scaling/paper.ts'
-import { scannedSizes } from '../training/scale.ts'
+import { SURE_SIZE, scannedSizes } from '../training/scale.ts'
 import { plotsBySize, type Row, scan } from '../training/scan.ts'
 import { ABOUT, runStudy, type Study, type Surroundings } from '../training/study.ts'
 
 const RATES = [0.2, 0.4, 0.6, 0.8, 1]
 const DILOCO = METHODS.filter((method) => method !== 'data parallel')
 /** The larger are left out: this is the tuning of two sizes for every M. */
-const SIZES = 2
+const SIZES = [0, SURE_SIZE]
 
 interface Found {
   readonly losses: readonly number[]

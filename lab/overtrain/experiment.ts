@@ -32,7 +32,7 @@ export const overtrain = (flags: string[], around: Surroundings = {}): Promise<S
   runStudy('overtrain', flags, around, investigate)
 
 async function investigate(study: Study) {
-  const rows = await scan(study, scannedSizes(study.scale, 1), METHODS, (base) =>
+  const rows = await scan(study, scannedSizes(study.scale, [0]), METHODS, (base) =>
     TIMES.map(async (times): Promise<Found> => {
       const tokens = times * base.tokens
       // The long ones of one seed: they cost as much as all the rest.

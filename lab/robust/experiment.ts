@@ -7,7 +7,7 @@ import { chartOf } from '../common/chart.ts'
 import type { SavedReport } from '../common/report.ts'
 import type { Estimate } from '../common/statistics.ts'
 import type { Table } from '../common/table.ts'
-import { baseSpec } from '../training/scale.ts'
+import { baseSpec, SURE_SIZE, scannedSizes } from '../training/scale.ts'
 import type { Spec } from '../training/spec.ts'
 import { ABOUT, percentOf, runStudy, type Study, type Surroundings, signed } from '../training/study.ts'
 import { bestRate, tunedSpec } from '../training/tune.ts'
@@ -52,7 +52,7 @@ async function foundIn(study: Study, part: Part): Promise<Found> {
 /** M of the paper as tuned for `compare`; larger ones with one sequence each at least, and their inner rate tuned. */
 async function tunedBase(study: Study, replicas: number): Promise<Spec> {
   const { scale, codec, workshop } = study
-  const [model] = scale.models
+  const [model] = scannedSizes(scale, [SURE_SIZE])
   if (!model) throw new RangeError('There is no model.')
   if (replicas === 4) return tunedSpec(scale, model, await study.tuned('M=4'), codec)
   const eight = tunedSpec(scale, model, await study.tuned('M=8'), codec)

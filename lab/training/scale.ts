@@ -96,9 +96,12 @@ export function scaleOf(options: {
   return { ...scale, models, seeds }
 }
 
-/** The sizes that scans of one setting look at: the smallest so many, and in the small forms one. More would take hours. */
-export const scannedSizes = ({ name, models }: Scale, most: number): readonly ModelConfig[] =>
-  models.slice(0, name === 'full' ? most : 1)
+/** The sizes that scans of one setting look at, by their places; in the small forms the smallest. More would take hours. */
+export const scannedSizes = ({ name, models }: Scale, places: readonly number[]): readonly ModelConfig[] =>
+  models.filter((_, place) => (name === 'full' ? places.includes(place) : place === 0))
+
+/** The smallest size of the ladder that leaves its plateau whatever the seed; most questions are asked of it. */
+export const SURE_SIZE = 1
 
 export function seedsOf({ models, seeds }: Scale, model: ModelConfig): string[] {
   const size = models.findIndex((one) => parameterCount(one) === parameterCount(model))
