@@ -3,7 +3,7 @@
  * the page draws is board.ts, a turn itself turn.ts, the socket connection.ts, the engine tabEngine.ts.
  */
 import type { ReadonlySignal } from '@preact/signals'
-import type { LeaseAnswer, Welcome } from '../../shared/protocol/messages.ts'
+import type { Welcome } from '../../shared/protocol/messages.ts'
 import { modelOf } from '../../shared/protocol/modelOf.ts'
 import { withNews } from '../../shared/protocol/news.ts'
 import type { FragmentView, Lease, Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
@@ -12,8 +12,9 @@ import { blobStore } from '../storage/blobStore.ts'
 import { traffic } from '../storage/blobs.ts'
 import { forgetReplicas } from '../storage/replica.ts'
 import { GlobalWeights } from '../storage/weights.ts'
+import { Asking } from './asking.ts'
 import { Board } from './board.ts'
-import { chancesOf, isOver, obstacleOf, patienceOf, prospectsOf, reasonToWait } from './chances.ts'
+import { chancesOf, isOver, obstacleOf, patienceOf, prospectsOf } from './chances.ts'
 import { Connection } from './connection.ts'
 import { CorpusCache } from './corpusCache.ts'
 import { describeDevice } from './device.ts'
@@ -78,13 +79,11 @@ class Swarm implements SwarmControls {
   })
   readonly #evaluating = new Evaluating(this.#weights)
   #paused = false
-  /** The last answer to a request for a lease, if it was none, and how the run was. */
-  #refusal: { readonly reason: WaitReason; readonly run: RunView | null } | null = null
-  /** How often there was reason to ask again, and how often when it was asked last. */
-  #calls = 0
-  #callsHeard = 0
   /** Rung whenever something changed that may let the loop go on. */
   readonly #change = new Bell()
+  readonly #asking = new Asking(async (run, after) =>
+    this.#connection?.lease({ run: run.id, after, tokensPerSecond: this.#speed() }),
+  )
   readonly #lock = new TabLock()
 
   constructor() {
@@ -190,11 +189,11 @@ class Swarm implements SwarmControls {
   /** Resolves when it is worth asking for a lease again; measures meanwhile. */
   async #called(reason: WaitReason, signal: AbortSignal): Promise<void> {
     const { run } = this.view.value
-    this.#refusal = { reason, run }
+    this.#asking.refused(reason, run)
     this.#showRefusal()
     const until = Date.now() + patienceOf(run)
     try {
-      while (this.#calls === this.#callsHeard && !this.#paused && !this.view.value.finishing) {
+      while (!this.#asking.isCalled && !this.#paused && !this.view.value.finishing) {
         const { rings } = this.#change
         await this.#measure(signal, true)
         const left = until - Date.now()
@@ -202,38 +201,36 @@ class Swarm implements SwarmControls {
         if (this.#change.rings === rings) await this.#change.heard(left, signal)
       }
     } finally {
-      this.#refusal = null
+      this.#asking.refused()
     }
   }
 
   #showRefusal(): void {
-    if (this.#refusal === null || this.#paused) return
-    if (this.#delivery !== null) {
-      this.#showDelivery()
-      return
-    }
     const { state, run } = this.view.value
-    const reason = reasonToWait(this.#refusal.reason, this.#refusal.run, run)
-    if (state.kind !== 'waiting' || state.reason !== reason) this.#board.state({ kind: 'waiting', reason })
+    const reason = this.#asking.reason(run)
+    if (reason === null || this.#paused) return
+    if (this.#delivery !== null) this.#showDelivery()
+    else if (state.kind !== 'waiting' || state.reason !== reason)
+      this.#board.state({ kind: 'waiting', reason })
   }
 
   /** It is worth asking for a lease again. */
   #askAgain(): void {
-    this.#calls += 1
+    this.#asking.again()
     this.#change.ring()
   }
 
   /** Takes one turn, or answers why there is none now. */
   async #step(signal: AbortSignal): Promise<WaitReason | null> {
     const { run } = this.view.value
-    if (this.#asked === null) this.#callsHeard = this.#calls
+    this.#asking.looked()
     if (run === null) return 'no-run'
     if (run.weights === null) return run.status === 'failed' ? 'failed' : 'preparing'
     if (run.status === 'completed' || run.status === 'ended') return run.status
     const replica = await this.#replicaFor(run, signal)
     if (!this.#joined) await this.#join()
     const { after } = replica
-    const answer = await (this.#takeAsked(after) ?? this.#ask(run, after))
+    const answer = await this.#asking.ask(run, after)
     if (answer === undefined || 'wait' in answer) return answer?.wait ?? 'no-run'
     await this.#work({ lease: answer.lease, run, replica }, signal)
     return null
@@ -267,28 +264,6 @@ class Swarm implements SwarmControls {
     const model = modelOf(run.config)
     const time = { trained: this.#utilisation.busySeconds, tokensPerSecond: this.#speed() }
     return this.#evaluating.measureOne({ run, model, engine, connection, waiting, ...time, signal })
-  }
-
-  /** An answer on its way to a lease asked for before it was needed, and what it is to follow. */
-  #asked: { after: string; answer: Promise<LeaseAnswer | undefined> } | null = null
-
-  async #ask(run: RunView, after: string | null): Promise<LeaseAnswer | undefined> {
-    this.#callsHeard = this.#calls
-    return this.#connection?.lease({ run: run.id, after, tokensPerSecond: this.#speed() })
-  }
-
-  /** With overlap the next lease is asked for while this one's contribution is being made. */
-  #askAhead(run: RunView, { id }: Lease): void {
-    if (!run.config.overlap || this.#paused || this.view.value.finishing) return
-    const answer = this.#ask(run, id)
-    answer.catch(() => undefined) // whoever takes it hears of it
-    this.#asked = { after: id, answer }
-  }
-
-  #takeAsked(after: string | null): Promise<LeaseAnswer | undefined> | null {
-    const asked = this.#asked
-    this.#asked = null
-    return asked?.after === after ? asked.answer : null
   }
 
   /** One replica an engine. */
@@ -354,7 +329,10 @@ class Swarm implements SwarmControls {
           this.#progress({ kind: 'training', round, step, steps, tokensPerSecond, loss, deadlineAt })
         },
         onWaiting: () => this.#showAhead(round),
-        onTrained: () => this.#askAhead(run, lease),
+        onTrained: () => {
+          if (run.config.overlap && !this.#paused && !this.view.value.finishing)
+            this.#asking.askAhead(run, lease.id)
+        },
       })
       const delivery = this.#deliver(lease, turn, replica, signal)
       void blobStore.prune(
