@@ -10,6 +10,8 @@ declare global {
   interface Window {
     /** Set by what the page holds back. */
     isHeldBack?: boolean
+    /** Every state there was of what `waysOf` tells. */
+    ways?: Ways[]
   }
 }
 
@@ -54,12 +56,28 @@ async function comeBack(page: Page): Promise<Page> {
   return again
 }
 
-/** Contributions of a tab that went through a group, and those that went directly. */
-async function waysOf(page: Page): Promise<{ exchanged: number; direct: number }> {
-  const exchanged = Number(await page.getByTestId('peer-bytes').getAttribute('data-exchanged'))
-  const accepted = Number(await page.getByTestId('my-accepted').getAttribute('data-value'))
-  return { exchanged, direct: accepted - exchanged }
+/** Contributions of a tab that went through a group, and of those that were accepted all others. */
+interface Ways {
+  readonly exchanged: number
+  readonly direct: number
 }
+
+/** Keeps what the page shows from now on: a round may be over before a test looks. */
+const watchWays = (page: Page): Promise<void> =>
+  page.evaluate(() => {
+    const shown = (name: string, attribute: string) =>
+      Number(document.querySelector(`[data-testid=${name}]`)?.getAttribute(attribute))
+    const note = () => {
+      const exchanged = shown('peer-bytes', 'data-exchanged')
+      const ways = { exchanged, direct: shown('my-accepted', 'data-value') - exchanged }
+      window.ways = [...(window.ways ?? []), ways]
+    }
+    note()
+    const attributeFilter = ['data-exchanged', 'data-value']
+    new MutationObserver(note).observe(document.body, { subtree: true, attributeFilter })
+  })
+
+const waysOf = (page: Page): Promise<Ways[]> => page.evaluate(() => window.ways ?? [])
 
 test('who dies in a phase of an exchange leaves the others their mean', async ({
   browser,
@@ -74,6 +92,7 @@ test('who dies in a phase of an exchange leaves the others their mean', async ({
     await contributeTogether(browser, coordinator.url),
     await contributeTogether(browser, coordinator.url),
   ]
+  for (const tab of others) await watchWays(tab)
   let doomed = await contributeTogether(browser, coordinator.url)
   await press(page, 'Start')
   for (const phase of PHASES) {
@@ -82,14 +101,20 @@ test('who dies in a phase of an exchange leaves the others their mean', async ({
         await expect(wayOf(tab)).toContainText('a group with 2 other volunteers', { timeout: 90_000 })
       const isThere = await holdBack(doomed, phase)
       await expect.poll(isThere, { timeout: 60_000, intervals: [20] }).toBe(true)
-      const before = await Promise.all(others.map(waysOf))
+      const before = await Promise.all(others.map(async (tab) => (await waysOf(tab)).at(-1)))
       await crash(doomed)
-      for (const [i, tab] of others.entries())
-        await expect
-          .poll(async () => (await waysOf(tab)).exchanged)
-          .toBeGreaterThan(before[i]?.exchanged ?? 0)
-      const after = await Promise.all(others.map(waysOf))
-      expect(after.map(({ direct }) => direct)).toEqual(before.map(({ direct }) => direct))
+      for (const [i, tab] of others.entries()) {
+        const { exchanged, direct } = before[i] ?? { exchanged: 0, direct: 0 }
+        // Nobody has offered yet while weights are passed on: the others have their group formed anew, or do without.
+        const isOver = (ways: Ways) =>
+          phase === 'passing weights on'
+            ? ways.exchanged + ways.direct > exchanged + direct
+            : ways.exchanged > exchanged
+        const next = async () => (await waysOf(tab)).find(isOver)
+        await expect.poll(async () => (await next()) ?? { is: 'not over' }).toHaveProperty('exchanged')
+        // What is exchanged shows before what is accepted.
+        if (phase !== 'passing weights on') expect((await next())?.direct).toBeLessThanOrEqual(direct)
+      }
       doomed = await comeBack(doomed)
     })
   }
