@@ -19,11 +19,12 @@ import {
   type Surroundings,
   signed,
 } from '../training/study.ts'
+import { bestAlong } from '../training/tune.ts'
 
 const STEPS = [1, 5, 10, 30, 100, 300]
-/** Beside the tuned one. The paper's grid has 0.05 and 0.1 too, for small H. */
-const OUTER_RATES = { small: [0.05, 0.1, 0.4], large: [0.2, 0.4, 0.8] }
-const SMALL = 5
+/** The paper's grid; what is best for small H is below what is tuned for the usual one. */
+const OUTER_RATES = [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
+const FIRST_FOR_SMALL = 0.1
 const METHODS = methodsUpTo(4).filter((method) => method !== 'data parallel')
 
 interface Found {
@@ -54,10 +55,12 @@ async function investigate(study: Study) {
 }
 
 async function foundWith(study: Study, base: Spec): Promise<Found> {
-  const { small, large } = OUTER_RATES
-  const rates = base.innerSteps <= SMALL ? small : [...new Set([base.outerLearningRate, ...large])]
-  const { spec, loss } = await study.best(rates.map((outerLearningRate) => ({ ...base, outerLearningRate })))
-  const { outerLearningRate, innerSteps: h } = spec
+  const h = base.innerSteps
+  const first = h < study.scale.innerSteps ? FIRST_FOR_SMALL : base.outerLearningRate
+  const specs = OUTER_RATES.map((outerLearningRate) => ({ ...base, outerLearningRate }))
+  const spec = await bestAlong(specs, Math.max(0, OUTER_RATES.indexOf(first)), study.scan)
+  const loss = await study.loss(spec)
+  const { outerLearningRate } = spec
   return { h, outerLearningRate, loss: loss.mean, interval: loss.interval }
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { baseSpec, scaleOf } from './scale.ts'
 import type { Spec } from './spec.ts'
-import { bestRate, rateFor, tune } from './tune.ts'
+import { bestAlong, bestRate, rateFor, tune } from './tune.ts'
 
 const SCALE = {
   ...scaleOf({ tiny: true, quick: false, seeds: null }),
@@ -66,5 +66,26 @@ describe('a rate for a size that was not tuned', () => {
       { n: 400, rate: 3e-3 },
     ]
     expect(rateFor({ rates }, 1_600)).toBe(3e-3)
+  })
+})
+
+describe('a walk along a line', () => {
+  const line = [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]
+
+  it.each([
+    [0.2, 1],
+    [0.05, 3],
+    [1, 0],
+  ])('finds %f from place %i', async (best, start) => {
+    expect(await bestAlong(line, start, async (one) => Math.abs(one - best))).toBe(best)
+  })
+
+  it('asks for no more than it needs', async () => {
+    const asked: number[] = []
+    await bestAlong(line, 1, async (one) => {
+      asked.push(one)
+      return one
+    })
+    expect(asked.sort()).toEqual([0.05, 0.1, 0.2])
   })
 })

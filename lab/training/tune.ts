@@ -126,3 +126,19 @@ export async function bestRate(runner: Runner, spec: Spec, first: readonly numbe
     await tryAll(missing)
   }
 }
+
+/** The best of a line, found by walking from `start` until it has a worse neighbour on either side, or the line ends. */
+export async function bestAlong<One>(
+  line: readonly One[],
+  start: number,
+  lossOf: (one: One) => Promise<number>,
+): Promise<One> {
+  const losses = new Map<number, number>()
+  for (let best = start; ; ) {
+    const missing = [best, best - 1, best + 1].filter((i) => i >= 0 && i < line.length && !losses.has(i))
+    if (missing.length === 0) return line[best] as One // it has a loss
+    const found = await Promise.all(missing.map((i) => lossOf(line[i] as One)))
+    for (const [k, i] of missing.entries()) losses.set(i, found[k] ?? Number.POSITIVE_INFINITY)
+    best = [...losses].reduce((low, one) => (one[1] < low[1] ? one : low))[0]
+  }
+}
