@@ -58,7 +58,7 @@ async function foundWith(study: Study, base: Spec): Promise<Found> {
   const h = base.innerSteps
   const first = h < study.scale.innerSteps ? FIRST_FOR_SMALL : base.outerLearningRate
   const specs = OUTER_RATES.map((outerLearningRate) => ({ ...base, outerLearningRate }))
-  const spec = await bestAlong(specs, Math.max(0, OUTER_RATES.indexOf(first)), study.scan)
+  const spec = await bestAlong(specs, [Math.max(0, OUTER_RATES.indexOf(first))], study.scan)
   const loss = await study.loss(spec)
   const { outerLearningRate } = spec
   return { h, outerLearningRate, loss: loss.mean, interval: loss.interval }

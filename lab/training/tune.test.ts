@@ -77,12 +77,12 @@ describe('a walk along a line', () => {
     [0.05, 3],
     [1, 0],
   ])('finds %f from place %i', async (best, start) => {
-    expect(await bestAlong(line, start, async (one) => Math.abs(one - best))).toBe(best)
+    expect(await bestAlong(line, [start], async (one) => Math.abs(one - best))).toBe(best)
   })
 
   it('asks for no more than it needs', async () => {
     const asked: number[] = []
-    await bestAlong(line, 1, async (one) => {
+    await bestAlong(line, [1], async (one) => {
       asked.push(one)
       return one
     })

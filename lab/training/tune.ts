@@ -52,17 +52,20 @@ export async function tune(
     )
   }
   spec = await bestRate(runner, spec, [0])
+  const on = (model: ModelConfig): Spec => ({
+    ...spec,
+    model,
+    tokens: baseSpec(scale, model, replicas, codec).tokens,
+  })
   const rateOn = async (model: ModelConfig) => {
-    const { tokens } = baseSpec(scale, model, replicas, codec)
-    const found = model === middle ? spec : await bestRate(runner, { ...spec, model, tokens }, [0])
+    const found = model === middle ? spec : await bestRate(runner, on(model), [0])
     return { n: parameterCount(model), rate: found.innerLearningRate }
   }
   const rates = await Promise.all([...new Set([smallest, middle]), ...largest].map(rateOn))
   const batches = [{ n: parameterCount(middle), batch: spec.batch }]
   const small = rates.find(({ n }) => n === parameterCount(smallest))
   if (smallest !== middle && small) {
-    const { tokens } = baseSpec(scale, smallest, replicas, codec)
-    const tuned = { ...spec, model: smallest, tokens, innerLearningRate: small.rate }
+    const tuned = { ...on(smallest), innerLearningRate: small.rate }
     batches.unshift({ n: small.n, batch: (await bestBatch(runner, tuned, scale)).batch })
   }
   return { replicas, batch: spec.batch, outerLearningRate: spec.outerLearningRate, rates, batches }
@@ -110,35 +113,26 @@ async function best(runner: Runner, specs: readonly Spec[]): Promise<Spec> {
 }
 
 /** The best of rate · √2^k, with a worse neighbour on either side. */
-export async function bestRate(runner: Runner, spec: Spec, first: readonly number[]): Promise<Spec> {
-  const losses = new Map<number, number>()
-  const specAt = (k: number): Spec => ({
+export function bestRate(runner: Runner, spec: Spec, first: readonly number[]): Promise<Spec> {
+  const line = Array.from({ length: 2 * FURTHEST + 1 }, (_, i) => ({
     ...spec,
-    innerLearningRate: onGrid(spec.innerLearningRate * 2 ** (k / 2)),
-  })
-  const tryAll = (ks: readonly number[]) =>
-    Promise.all(ks.map(async (k) => losses.set(k, (await runner.run(specAt(k))).loss)))
-  await tryAll(first)
-  for (;;) {
-    const [least] = [...losses].reduce((low, one) => (one[1] < low[1] ? one : low))
-    const missing = [least - 1, least + 1].filter((k) => !losses.has(k) && Math.abs(k) <= FURTHEST)
-    if (missing.length === 0) return specAt(least)
-    await tryAll(missing)
-  }
+    innerLearningRate: onGrid(spec.innerLearningRate * 2 ** ((i - FURTHEST) / 2)),
+  }))
+  const places = first.map((k) => k + FURTHEST)
+  return bestAlong(line, places, async (one) => (await runner.run(one)).loss)
 }
 
-/** The best of a line, found by walking from `start` until it has a worse neighbour on either side, or the line ends. */
+/** The best of a line: walks from the best of the places `first` until it has a worse neighbour on either side, or the line ends. */
 export async function bestAlong<One>(
   line: readonly One[],
-  start: number,
+  first: readonly number[],
   lossOf: (one: One) => Promise<number>,
 ): Promise<One> {
   const losses = new Map<number, number>()
-  for (let best = start; ; ) {
-    const missing = [best, best - 1, best + 1].filter((i) => i >= 0 && i < line.length && !losses.has(i))
-    if (missing.length === 0) return line[best] as One // it has a loss
-    const found = await Promise.all(missing.map((i) => lossOf(line[i] as One)))
-    for (const [k, i] of missing.entries()) losses.set(i, found[k] ?? Number.POSITIVE_INFINITY)
-    best = [...losses].reduce((low, one) => (one[1] < low[1] ? one : low))[0]
+  for (let missing = first; ; ) {
+    await Promise.all(missing.map(async (i) => losses.set(i, await lossOf(line[i] as One)))) // it is in the line
+    const [best] = [...losses].reduce((low, one) => (one[1] < low[1] ? one : low))
+    missing = [best - 1, best + 1].filter((i) => i >= 0 && i < line.length && !losses.has(i))
+    if (missing.length === 0) return line[best] as One
   }
 }
