@@ -2,6 +2,7 @@
  * Who asked for a lease and was refused, in the order of asking, and whom to call when there is a place: L11 of RULES.md. If
  * all who wait asked again at every change, n volunteers would cost n² requests. Memory only: who connects again asks again.
  */
+import type { Clock } from './driver.ts'
 import { placesIn, refusalToLease } from './granting.ts'
 import type { Machine } from './state.ts'
 
@@ -60,5 +61,52 @@ export class Waiting {
       places -= 1
     }
     return called
+  }
+}
+
+/** Calls those who wait, and again when a place that was kept for somebody is given up. */
+export class Caller {
+  readonly #waiting = new Waiting()
+  readonly #clock: Clock
+  readonly #machine: () => Machine | null
+  readonly #call: (volunteer: string) => void
+  #wake: { readonly at: number; readonly cancel: () => void } | null = null
+  #closed = false
+
+  constructor(clock: Clock, machine: () => Machine | null, call: (volunteer: string) => void) {
+    this.#clock = clock
+    this.#machine = machine
+    this.#call = call
+  }
+
+  refused(volunteer: string): void {
+    this.#waiting.refused(volunteer)
+    this.look()
+  }
+
+  forget(volunteer: string): void {
+    this.#waiting.forget(volunteer)
+    this.look()
+  }
+
+  /** The machine may have changed. */
+  look(): void {
+    const machine = this.#machine()
+    if (machine === null || this.#closed) return
+    for (const volunteer of this.#waiting.call(machine, this.#clock.now())) this.#call(volunteer)
+    const { until } = this.#waiting
+    if (until === (this.#wake?.at ?? null)) return
+    this.#wake?.cancel()
+    this.#wake = until === null ? null : { at: until, cancel: this.#clock.at(until, () => this.#again()) }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#wake?.cancel()
+  }
+
+  #again(): void {
+    this.#wake = null
+    this.look()
   }
 }

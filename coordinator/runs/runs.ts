@@ -27,7 +27,7 @@ import { type Clock, RoundDriver } from '../rounds/driver.ts'
 import type { ClosedRound, Effect } from '../rounds/events.ts'
 import { firstStep, fragmentIndex, totalSteps } from '../rounds/schedule.ts'
 import { freshMachine, type Machine, type OpenLease } from '../rounds/state.ts'
-import { Waiting } from '../rounds/waiting.ts'
+import { Caller } from '../rounds/waiting.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import type { MetadataStore, RunRecord } from '../store/metadata.ts'
 import { taskRow } from '../tasks/tasks.ts'
@@ -74,8 +74,7 @@ export class Runs {
   readonly #parts: RunParts
   readonly #listeners = new Set<() => void>()
   readonly #callers = new Set<(volunteer: string) => void>()
-  readonly #waiting = new Waiting()
-  #cancelCall: () => void = () => undefined
+  readonly #waiting: Caller
   readonly #stop = new AbortController()
   #record: RunRecord | null = null
   #driver: RoundDriver | null = null
@@ -92,6 +91,13 @@ export class Runs {
 
   constructor(parts: RunParts) {
     this.#parts = parts
+    this.#waiting = new Caller(
+      parts.clock,
+      () => this.machine,
+      (volunteer) => {
+        for (const tell of this.#callers) tell(volunteer)
+      },
+    )
     this.problems = new Problems(parts.clock, () => this.#changed())
     this.checkpoints = new Checkpoints({ ...parts, machine: () => this.machine })
     this.#measuring = new Measuring({
@@ -126,10 +132,10 @@ export class Runs {
 
   async close(): Promise<void> {
     this.#stop.abort(new PotluckError('internal', 'The coordinator is stopping.'))
+    this.#waiting.close()
     this.slices.close()
     await this.#driver?.close()
     await this.#saveBytesDown().catch(() => undefined) // what the last commit saved stands
-    this.#cancelCall()
     this.#listeners.clear()
     this.#callers.clear()
   }
@@ -264,7 +270,6 @@ export class Runs {
     const answer = await this.#answerTo(volunteer, request)
     if ('wait' in answer) this.#waiting.refused(volunteer)
     else this.#waiting.forget(volunteer)
-    this.#call()
     return answer
   }
 
@@ -386,22 +391,12 @@ export class Runs {
       commit: (state, effects, now) => this.#commit(state, effects, now),
       merge: (merge) => this.checkpoints.merge(machine.run, merge),
       changed: () => {
-        this.#call()
+        this.#waiting.look()
         this.#changed()
       },
       roundClosed: (closed) => this.#inBackground(this.#afterRound(closed)),
       problem: (code, message) => this.problems.report(code, message),
     })
-  }
-
-  #call(): void {
-    const { clock } = this.#parts
-    this.#cancelCall()
-    if (this.machine === null || this.#stop.signal.aborted) return
-    for (const volunteer of this.#waiting.call(this.machine, clock.now()))
-      for (const tell of this.#callers) tell(volunteer)
-    const { until } = this.#waiting
-    this.#cancelCall = until === null ? () => undefined : clock.at(until, () => this.#call())
   }
 
   async #commit(machine: Machine, effects: readonly Effect[], now: number): Promise<void> {

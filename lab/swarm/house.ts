@@ -2,11 +2,11 @@
  * The coordinator of a simulation: the real driver and round machine, on a virtual clock. What a commit would write of the
  * state is made into JSON, as the store does, and thrown away; merges take their time and make up hashes. Measures the machine.
  */
-import { RoundDriver } from '../../coordinator/rounds/driver.ts'
+import { type Clock, RoundDriver } from '../../coordinator/rounds/driver.ts'
 import type { Effect, Merge, MergedFragment, RoundEvent } from '../../coordinator/rounds/events.ts'
 import { changes } from '../../coordinator/rounds/kept.ts'
 import { freshMachine, type Machine } from '../../coordinator/rounds/state.ts'
-import { Waiting } from '../../coordinator/rounds/waiting.ts'
+import { Caller } from '../../coordinator/rounds/waiting.ts'
 import { CODECS } from '../../shared/codec/codec.ts'
 import { PRESETS } from '../../shared/model/config.ts'
 import { flopsPerToken } from '../../shared/model/flops.ts'
@@ -28,19 +28,24 @@ export class SwarmHouse {
   onChange: () => void = () => undefined
   /** There is a place for a volunteer who was refused. */
   onCall: (volunteer: string) => void = () => undefined
-  readonly #waiting = new Waiting()
+  readonly #waiting: Caller
   #commitInEvent = 0
-  #callsAgainAt = 0
   /** The state as it was committed last. */
   #kept: Machine | null = null
 
   constructor(swarm: Swarm) {
+    const clock: Clock = { now: () => this.#unix, at: (time, callback) => this.#at(time, callback) }
+    this.#waiting = new Caller(
+      clock,
+      () => this.machine,
+      (volunteer) => this.onCall(volunteer),
+    )
     this.driver = new RoundDriver(machineOf(swarm), {
-      clock: { now: () => this.#unix, at: (time, callback) => this.#at(time, callback) },
+      clock,
       commit: async (machine) => this.#commit(machine),
       merge: (merge) => this.#merge(merge),
       changed: () => {
-        this.#call()
+        this.#waiting.look()
         this.onChange()
       },
       roundClosed: () => undefined,
@@ -75,15 +80,6 @@ export class SwarmHouse {
       if (effect.type === 'granted') this.#waiting.forget(effect.volunteer)
     }
     if (event.type === 'leave' || event.type === 'disconnect') this.#waiting.forget(event.volunteer)
-    this.#call()
-  }
-
-  #call(): void {
-    for (const volunteer of this.#waiting.call(this.machine, this.#unix)) this.onCall(volunteer)
-    const { until } = this.#waiting
-    if (until === null || until === this.#callsAgainAt) return
-    this.#callsAgainAt = until
-    this.#at(until, () => this.#call())
   }
 
   /** Does what is next, and whatever that has set going. False when there is nothing, or nothing before `end`. */
