@@ -1,5 +1,5 @@
 /** What keeps this tab from contributing: for good, or until something changes. */
-import type { Lease, RunView, WaitReason } from '../../shared/protocol/run.ts'
+import type { Lease, Receipt, RejectionReason, RunView, WaitReason } from '../../shared/protocol/run.ts'
 import type { SwarmState } from './view.ts'
 
 /** What keeps this page from contributing at all. */
@@ -34,6 +34,19 @@ export function reasonToWait(reason: WaitReason, then: RunView | null, run: RunV
   if (run.status !== 'running') return run.status
   return run.phase === 'training' ? 'round-full' : run.phase
 }
+
+/** Of the contribution itself, not of when it came. */
+const FAULTS: readonly RejectionReason[] = [
+  'not-finite',
+  'too-large-step',
+  'bad-steps',
+  'wrong-length',
+  'hash-mismatch',
+]
+
+/** Whether its round may still want another contribution in the place of this one. */
+export const isFaulty = (receipt: Receipt): boolean =>
+  receipt.result === 'rejected' && FAULTS.includes(receipt.reason)
 
 /**
  * Whether a lease can no longer be contributed: its round is closed or was rolled back, or there will be none. A view

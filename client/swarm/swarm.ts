@@ -14,7 +14,7 @@ import { forgetReplicas } from '../storage/replica.ts'
 import { GlobalWeights } from '../storage/weights.ts'
 import { Asking } from './asking.ts'
 import { Board } from './board.ts'
-import { chancesOf, isOver, obstacleOf, patienceOf, prospectsOf } from './chances.ts'
+import { chancesOf, isFaulty, isOver, obstacleOf, patienceOf, prospectsOf } from './chances.ts'
 import { Connection } from './connection.ts'
 import { CorpusCache } from './corpusCache.ts'
 import { describeDevice } from './device.ts'
@@ -34,7 +34,7 @@ interface Delivery {
 }
 
 /** Why a turn ends early; the reason of its AbortSignal. */
-type Interruption = 'stopped' | 'newer-round' | 'removed'
+type Interruption = 'stopped' | 'newer-round' | 'removed' | 'faulty'
 
 /** Looks again after this long, should a message have been lost. */
 const LOOK_AGAIN_MS = 5_000
@@ -232,7 +232,8 @@ class Swarm implements SwarmControls {
     const { after } = replica
     const answer = await this.#asking.ask(run, after)
     if (answer === undefined || 'wait' in answer) return answer?.wait ?? 'no-run'
-    await this.#work({ lease: answer.lease, run, replica }, signal)
+    if (replica.after === after) await this.#work({ lease: answer.lease, run, replica }, signal)
+    else this.#ignore(this.#connection?.release(answer.lease.id)) // what it was to follow was refused meanwhile
     return null
   }
 
@@ -381,6 +382,7 @@ class Swarm implements SwarmControls {
     const settle = (receipt: Receipt) => {
       replica.settle(receipt)
       this.#board.settle(receipt, trained.steps)
+      if (isFaulty(receipt)) this.#goBack(lease)
       return receipt
     }
     const sent = this.#send(contribution, lease, signal, show)
@@ -397,6 +399,15 @@ class Swarm implements SwarmControls {
       if (this.#contribution?.signal === signal) this.#failed(this.#contribution, error)
     })
     return delivery
+  }
+
+  /** [V10] */
+  #goBack({ id, round }: Lease): void {
+    this.#ignore(this.#connection?.release(id))
+    const turn = this.#turn
+    if (turn === null || turn.lease.round !== round + 1 || this.view.value.run?.round !== round) return
+    this.#ignore(this.#connection?.release(turn.lease.id))
+    turn.abort.abort('faulty' satisfies Interruption)
   }
 
   /** Through the group if there is one and it works, else directly. */
@@ -445,7 +456,12 @@ class Swarm implements SwarmControls {
     if (contribution.aborted) throw error
     this.#replica?.drop()
     if (turn.aborted) {
-      this.#board.log(`Round ${lease.round} closed before this part was done.`)
+      const faulty = turn.reason === ('faulty' satisfies Interruption)
+      this.#board.log(
+        faulty
+          ? `Round ${lease.round} has to wait: the update before it was not used.`
+          : `Round ${lease.round} closed before this part was done.`,
+      )
       if (this.#paused) this.#leave()
       return
     }

@@ -153,6 +153,8 @@ const waiting = {
   roundFull: (round: string) => `Round ${round} has all the volunteers it needs. You join the next one.`,
   roundFullIn: (round: string, time: string) =>
     `Round ${round} has all the volunteers it needs. You join the next one in ${time} at the latest.`,
+  roundFullInLine: (round: string) =>
+    `Round ${round} has all the volunteers it needs. You are in line, and take the next place that comes free.`,
   contributed: (round: string) => `Your update for round ${round} is in. Waiting for the others.`,
   contributedFor: (round: string, others: number) =>
     `Your update for round ${round} is in. Waiting for ${count(others, 'other')}.`,

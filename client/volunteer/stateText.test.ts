@@ -93,8 +93,19 @@ describe('waiting for the others', () => {
     )
   })
   it('says when a full round makes room', () => {
-    expect(waiting('round-full', { deadlineAt: NOW + 90_000 })).toContain('in 1 min 30 s at the latest')
-    expect(waiting('round-full', { deadlineAt: NOW - 1 })).toContain('You join the next one.')
+    const run = fakeRun({ config: { ...fakeRun().config, overlap: false } })
+    const full = (deadlineAt: number) => waiting('round-full', { run, deadlineAt })
+    expect(full(NOW + 90_000)).toContain('in 1 min 30 s at the latest')
+    expect(full(NOW - 1)).toContain('You join the next one.')
+  })
+  it('promises no place in the next round where others may have them all', () => {
+    const { config } = fakeRun()
+    const crowd = fakeRun({ config: { ...config, overlap: false }, present: 2 * config.replicas + 1 })
+    const keeping = fakeRun({ config: { ...config, overlap: true } })
+    for (const run of [crowd, keeping]) {
+      const text = waiting('round-full', { run, deadlineAt: NOW + 90_000 })
+      expect(text).toContain('You are in line, and take the next place that comes free.')
+    }
   })
 })
 

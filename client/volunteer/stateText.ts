@@ -117,9 +117,13 @@ function contributedText({ run, deadlineAt }: Scene): string {
 
 function roundFullText({ run, deadlineAt, now }: Scene): string {
   const round = integer(run?.round)
+  if (run !== null && !makesRoom(run)) return words.waiting.roundFullInLine(round)
   if (deadlineAt === null || deadlineAt <= now) return words.waiting.roundFull(round)
   return words.waiting.roundFullIn(round, duration(deadlineAt - now))
 }
+
+/** Whether all who wait have a place in the next round: with overlap those who train keep theirs. */
+const makesRoom = ({ config, present }: RunView): boolean => !config.overlap && present <= 2 * config.replicas
 
 function waitingText(reason: WaitReason, scene: Scene): StateText {
   const { waiting } = words

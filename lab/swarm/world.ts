@@ -205,10 +205,10 @@ class World {
       return
     }
     const content = { hash, bytes: this.#bytes.contribution, steps, trainLoss: 5 }
-    const effects =
-      fate < damaged + unfit
-        ? await this.#house.send({ type: 'unfit', ...named, reason: 'not-finite', hash })
-        : await this.#house.send({ type: 'contribution', ...named, content })
+    const isUnfit = fate < damaged + unfit
+    const effects = isUnfit
+      ? await this.#house.send({ type: 'unfit', ...named, reason: 'not-finite', hash })
+      : await this.#house.send({ type: 'contribution', ...named, content })
     const accepted = effects.some((effect) => effect.type === 'accepted')
     tab.upload = null
     const seconds = this.#secondsOf(tab, steps)
@@ -220,9 +220,19 @@ class World {
       this.#counts.refused += 1
       this.#counts.lost += seconds
       tab.after = null
+      if (isUnfit) await this.#goBack(tab)
     }
     if (tab.turn === null) await this.#ask(tab)
     await this.#send(tab)
+  }
+
+  /** The round under way may not have its quorum without it: rule V10 of client/swarm/RULES.md. */
+  async #goBack(tab: Tab): Promise<void> {
+    const { turn } = tab
+    if (turn === null || turn.round === this.#round) return
+    this.#lose(tab, turn)
+    tab.turn = null
+    await this.#house.send({ type: 'release', volunteer: tab.id, lease: turn.lease })
   }
 
   async #newRound(tab: Tab): Promise<void> {
