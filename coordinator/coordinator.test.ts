@@ -427,12 +427,16 @@ describe('a socket', () => {
     const lease = await a.lease()
     a.close()
     await until(() => machine().leases.get(lease.id)?.orphanedAt != null, 'the loss to be seen')
-    const again = await Tab.joined(url(), a.token)
+    const again = await Tab.open(url(), a.token)
     tabs.push(again)
+    const join = { backend: 'wasm', tokensPerSecond: 1, device: '' }
+    expect(await again.ask('join', join)).toEqual({ leases: [lease.id] })
     expect(machine().leases.get(lease.id)?.orphanedAt).toBeNull()
     const another = await again.lease()
     expect(another.id).not.toBe(lease.id)
     expect([...machine().leases.byId.keys()]).toEqual([another.id])
+    await again.ask('release', { lease: another.id })
+    expect(await again.ask('join', join)).toEqual({ leases: [] })
   })
 })
 

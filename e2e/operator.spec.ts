@@ -1,7 +1,5 @@
 /** The operator's panel, and what a bad contribution looks like from both sides. */
-import { createHash } from 'node:crypto'
-import type { Page } from '@playwright/test'
-import { contribute, createRun, expect, PASSWORD, press, stateOf, test } from './table.ts'
+import { contribute, createRun, expect, PASSWORD, press, spoilUploads, stateOf, test } from './table.ts'
 
 test('the operator logs in, creates, pauses, resumes, removes and ends', async ({
   browser,
@@ -47,19 +45,6 @@ test('the operator logs in, creates, pauses, resumes, removes and ends', async (
   await expect(page.getByTestId('run-status')).toHaveAttribute('data-value', 'ended')
 })
 
-/** A graphics driver's fault: every byte arrives as it was sent, and what was sent is NaN. */
-const spoil = (page: Page, options: { times?: number } = {}) =>
-  page.route(
-    '**/contributions/**',
-    async (route) => {
-      const body = Buffer.alloc(route.request().postDataBuffer()?.length ?? 173_828, 0xff)
-      const url = new URL(route.request().url())
-      url.searchParams.set('sha256', createHash('sha256').update(body).digest('hex'))
-      await route.continue({ url: url.href, postData: body })
-    },
-    options,
-  )
-
 test('a tab whose numbers are broken is told so, the rest of the table is not harmed', async ({
   browser,
   page,
@@ -74,7 +59,7 @@ test('a tab whose numbers are broken is told so, the rest of the table is not ha
   })
   const honest = await contribute(browser, coordinator.url)
   const broken = await contribute(browser, coordinator.url)
-  await spoil(broken)
+  await spoilUploads(broken)
   await coordinator.until('two volunteers', (run) => run.present === 2)
   await press(page, 'Start')
   await expect(broken.getByText('invalid numbers').first()).toBeVisible({ timeout: 90_000 })
@@ -82,22 +67,4 @@ test('a tab whose numbers are broken is told so, the rest of the table is not ha
   await expect(honest.getByTestId('my-accepted')).not.toHaveAttribute('data-value', '0', { timeout: 60_000 })
   await expect(broken.getByTestId('my-accepted')).toHaveAttribute('data-value', '0')
   await coordinator.until('a merged round', (run) => run.round >= 2)
-})
-
-test('a tab that trains ahead goes back when its update was spoilt, for the round needs it', async ({
-  browser,
-  page,
-  coordinator,
-}) => {
-  await createRun(page, coordinator, {
-    ...{ innerSteps: 20, replicas: 2, quorum: 2, rounds: 50, deadlineSeconds: 3_600, overlap: true },
-  })
-  const tabs = [await contribute(browser, coordinator.url), await contribute(browser, coordinator.url)]
-  for (const tab of tabs) await spoil(tab, { times: 1 })
-  await coordinator.until('two volunteers', (run) => run.present === 2)
-  await press(page, 'Start')
-  for (const tab of tabs)
-    await expect(tab.getByText('invalid numbers').first()).toBeVisible({ timeout: 90_000 })
-  const run = await coordinator.until('two merged rounds', ({ round }) => round >= 3)
-  expect(run.history[0]?.replicas).toBe(2)
 })

@@ -1,5 +1,6 @@
 /** What every test here needs: a coordinator process, an operator's page, tabs that contribute. Drives pages only. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -195,6 +196,19 @@ export async function createRun(page: Page, coordinator: CoordinatorProcess, for
   await page.getByRole('button', { name: 'Create run' }).click()
   await expect(page.getByTestId('run-status')).toHaveAttribute('data-value', 'ready', { timeout: 60_000 })
 }
+
+/** A graphics driver's fault: every byte arrives as it was sent, and what was sent is NaN. */
+export const spoilUploads = (page: Page, options: { times?: number } = {}) =>
+  page.route(
+    '**/contributions/**',
+    async (route) => {
+      const body = Buffer.alloc(route.request().postDataBuffer()?.length ?? 173_828, 0xff)
+      const url = new URL(route.request().url())
+      url.searchParams.set('sha256', createHash('sha256').update(body).digest('hex'))
+      await route.continue({ url: url.href, postData: body })
+    },
+    options,
+  )
 
 export const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click()
 

@@ -21,6 +21,8 @@ import {
 } from '../../shared/protocol/mesh.ts'
 import {
   type CoordinatorToVolunteer,
+  type Joined,
+  joinedSchema,
   joinSchema,
   type LeaseAnswer,
   type LeaseRequest,
@@ -35,6 +37,7 @@ import { type RunNews, runNewsSchema } from '../../shared/protocol/news.ts'
 import { type RunView, runViewSchema } from '../../shared/protocol/run.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { readToken, writeToken } from '../storage/identity.ts'
+import { messageOf } from './errors.ts'
 import type { SwarmState, SwarmView } from './view.ts'
 
 /** What the coordinator says to groups; parsed. */
@@ -145,9 +148,8 @@ export class Connection {
     return this.#socket.connected
   }
 
-  /** @throws Error when there is no answer in time or the answer is an error. */
-  async join(message: z.infer<typeof joinSchema>): Promise<void> {
-    await answered(this.#patient.emitWithAck('join', joinSchema.parse(message)))
+  async join(message: z.infer<typeof joinSchema>): Promise<Joined> {
+    return joinedSchema.parse(await answered(this.#patient.emitWithAck('join', joinSchema.parse(message))))
   }
 
   async leave(): Promise<void> {
@@ -192,9 +194,13 @@ export class Connection {
   }
 }
 
-/** @throws Error when there is no answer in time or the answer is an error. */
+/** @throws Error `unanswered` when the connection is lost or there is no answer in time; or what the answer says. */
 async function answered(asked: Promise<unknown>): Promise<unknown> {
-  const answer = await asked
+  const answer = await asked.catch((error: unknown) => {
+    throw Object.assign(new Error(`The coordinator did not answer: ${messageOf(error)}.`), {
+      code: 'unanswered',
+    })
+  })
   if (typeof answer !== 'object' || answer === null || !('error' in answer)) return answer
   const { code, message } = answer.error as { code: string; message: string } // ErrorBody is all that has `error`
   throw Object.assign(new Error(message), { code })

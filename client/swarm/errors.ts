@@ -15,9 +15,5 @@ export function isEngineFault(error: unknown): error is Error {
 
 /** Errors that time or the next round mends. */
 export function isPassing(error: unknown): boolean {
-  const code = codeOf(error)
-  return (
-    ['not-found', 'rate-limited', 'internal', 'run-state'].includes(code) ||
-    /timed? ?out/i.test(messageOf(error))
-  )
+  return ['unanswered', 'not-found', 'rate-limited', 'internal', 'run-state'].includes(codeOf(error))
 }

@@ -34,7 +34,14 @@ interface Delivery {
 }
 
 /** Why a turn ends early; the reason of its AbortSignal. */
-type Interruption = 'stopped' | 'newer-round' | 'removed' | 'faulty'
+type Interruption = 'stopped' | 'newer-round' | 'removed' | 'faulty' | 'lapsed'
+
+/** Of a turn that ended before its contribution was made, unless a person wished so. */
+const WHY: Partial<Record<Interruption, (round: number) => string>> = {
+  'newer-round': (round) => `Round ${round} closed before this part was done.`,
+  faulty: (round) => `Round ${round} has to wait: the update before it was not used.`,
+  lapsed: (round) => `The part of round ${round} was given back while this tab was away.`,
+}
 
 /** Looks again after this long, should a message have been lost. */
 const LOOK_AGAIN_MS = 5_000
@@ -290,13 +297,16 @@ class Swarm implements SwarmControls {
   async #join(): Promise<void> {
     const { backend } = this.view.value
     if (backend === null || this.#contribution === null || this.#paused) return
-    await this.#connection?.join({
+    const turn = this.#turn
+    const joined = await this.#connection?.join({
       backend: backend.backend,
       tokensPerSecond: this.#speed(),
       device: describeDevice(navigator.userAgent),
     })
     this.#joined = true
     this.#mesh.announce()
+    if (turn !== null && joined?.leases?.includes(turn.lease.id) === false)
+      turn.abort.abort('lapsed' satisfies Interruption) // V11
   }
 
   /** Tells the coordinator not to count on us; what was leased goes back. */
@@ -456,12 +466,8 @@ class Swarm implements SwarmControls {
     if (contribution.aborted) throw error
     this.#replica?.drop()
     if (turn.aborted) {
-      const faulty = turn.reason === ('faulty' satisfies Interruption)
-      this.#board.log(
-        faulty
-          ? `Round ${lease.round} has to wait: the update before it was not used.`
-          : `Round ${lease.round} closed before this part was done.`,
-      )
+      const why = WHY[turn.reason as Interruption] // turns are aborted for no other reasons
+      if (why) this.#board.log(why(lease.round))
       if (this.#paused) this.#leave()
       return
     }

@@ -128,7 +128,7 @@ function serve(socket: Tab, parts: RealtimeParts): void {
     await store.updateVolunteer(live.id, { ...message, lastSeenAt: clock.now() })
     await runs.presence(live.id, 'join')
     if (live.meets) mesh.agree(live.id, true)
-    return { ok: true }
+    return { leases: runs.leasesOf(live.id) }
   })
   on('leave', null, async () => {
     live.willing = false

@@ -265,6 +265,11 @@ export class Runs {
     this.#changed()
   }
 
+  /** Open ones; null while there is no prepared run. */
+  leasesOf(volunteer: string): string[] | null {
+    return this.machine?.leases.of(volunteer).map(([id]) => id) ?? null
+  }
+
   /** [L11] Who is refused waits to be called. */
   async request(volunteer: string, request: LeaseRequest): Promise<LeaseAnswer> {
     const answer = await this.#answerTo(volunteer, request)

@@ -29,7 +29,7 @@ import type {
 import type { RunNews } from './news.ts'
 import { idSchema, leaseSchema, runViewSchema, WAIT_REASONS } from './run.ts'
 
-export const PROTOCOL_VERSION = 6
+export const PROTOCOL_VERSION = 7
 
 /** What a tab may be doing, as the panel shows it. `watching` has not been asked to contribute. */
 export const VOLUNTEER_STATES = [
@@ -58,6 +58,9 @@ export const joinSchema = z.strictObject({
   /** Browser and adapter in words, for the operator's list. */
   device: z.string().max(LIMITS.deviceCharacters),
 })
+/** The open leases of who joined, of the round under way and the next; null while the coordinator does not know. */
+export const joinedSchema = z.strictObject({ leases: z.array(idSchema).max(2).nullable() })
+export type Joined = z.infer<typeof joinedSchema>
 /** Tab → coordinator: what I am doing; `training` carries progress. */
 export const stateSchema = z.strictObject({
   state: z.enum(VOLUNTEER_STATES),
@@ -111,7 +114,7 @@ export type Welcome = z.infer<typeof welcomeSchema>
 type Answer<T> = (answer: T | ErrorBody) => void
 
 export interface VolunteerToCoordinator {
-  join: (message: z.infer<typeof joinSchema>, answer: Answer<{ ok: true }>) => void
+  join: (message: z.infer<typeof joinSchema>, answer: Answer<Joined>) => void
   leave: (answer: Answer<{ ok: true }>) => void
   state: (message: z.infer<typeof stateSchema>) => void
   lease: (message: z.infer<typeof leaseRequestSchema>, answer: Answer<LeaseAnswer>) => void
