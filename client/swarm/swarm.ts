@@ -6,7 +6,7 @@ import type { ReadonlySignal } from '@preact/signals'
 import type { Welcome } from '../../shared/protocol/messages.ts'
 import { modelOf } from '../../shared/protocol/modelOf.ts'
 import { withNews } from '../../shared/protocol/news.ts'
-import type { FragmentView, Lease, Receipt, RunView, WaitReason } from '../../shared/protocol/run.ts'
+import type { FragmentView, Lease, RunView, WaitReason } from '../../shared/protocol/run.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { blobStore } from '../storage/blobStore.ts'
 import { traffic } from '../storage/blobs.ts'
@@ -17,6 +17,7 @@ import { Board } from './board.ts'
 import { chancesOf, isFaulty, isOver, obstacleOf, patienceOf, prospectsOf } from './chances.ts'
 import { Connection } from './connection.ts'
 import { CorpusCache } from './corpusCache.ts'
+import { Delivery } from './delivery.ts'
 import { describeDevice } from './device.ts'
 import { codeOf, isEngineFault, isPassing, messageOf } from './errors.ts'
 import { Evaluating } from './evaluating.ts'
@@ -24,14 +25,9 @@ import { LocalReplica } from './localReplica.ts'
 import { Bell, backoff, wait } from './patience.ts'
 import { TabEngine } from './tabEngine.ts'
 import { TabLock } from './tabLock.ts'
-import { type Turn, takeTurn } from './turn.ts'
-import { type Contribution, sendContribution } from './upload.ts'
+import { takeTurn } from './turn.ts'
 import { Utilisation } from './utilisation.ts'
 import type { SwarmControls, SwarmState, SwarmView } from './view.ts'
-
-interface Delivery {
-  readonly receipt: Promise<Receipt>
-}
 
 /** Why a turn ends early; the reason of its AbortSignal. */
 type Interruption = 'stopped' | 'newer-round' | 'removed' | 'faulty' | 'lapsed'
@@ -66,8 +62,6 @@ class Swarm implements SwarmControls {
   /** The volunteer's wish to contribute; aborted by stop. */
   #contribution: AbortController | null = null
   #turn: { lease: Lease; abort: AbortController } | null = null
-  /** The contribution on its way; with overlap the next turn has begun meanwhile. */
-  #delivery: Delivery | null = null
   #replica: LocalReplica | null = null
   #utilisation = new Utilisation()
   readonly #mesh = new Mesh({
@@ -85,6 +79,20 @@ class Swarm implements SwarmControls {
     together: (hash, bytes, signal) => this.#mesh.fetch(hash, bytes, signal),
   })
   readonly #evaluating = new Evaluating(this.#weights)
+  /** The contribution on its way; with overlap the next turn has begun meanwhile. */
+  readonly #delivery = new Delivery({
+    board: this.#board,
+    mesh: this.#mesh,
+    token: () => this.#connection?.token ?? '',
+    isShown: (lease) => this.#mayShow && (this.#turn === null || this.#turn.lease === lease),
+    onReceipt: (lease, receipt) => isFaulty(receipt) && this.#goBack(lease),
+    onOver: (fault) => {
+      this.#count(null)
+      this.#askAgain()
+      if (fault !== null && this.#contribution?.signal === fault.signal)
+        this.#failed(this.#contribution, fault.error)
+    },
+  })
   #paused = false
   /** Rung whenever something changed that may let the loop go on. */
   readonly #change = new Bell()
@@ -119,7 +127,7 @@ class Swarm implements SwarmControls {
     this.#paused = true
     this.#ignore(this.#engine.current?.pause())
     this.#utilisation.paused()
-    if (this.#turn === null && this.#delivery === null) this.#leave()
+    if (this.#turn === null && this.#delivery.receipt === null) this.#leave()
     this.#board.state({ kind: 'paused', heldLease: this.#turn !== null })
     this.#change.ring()
   }
@@ -142,8 +150,8 @@ class Swarm implements SwarmControls {
 
   /** What is on its way still counts. */
   async #finish(): Promise<void> {
-    if (this.#delivery !== null) this.#showDelivery()
-    await this.#delivery?.receipt
+    if (this.#mayShow) this.#delivery.show()
+    await this.#delivery.receipt
     if (this.view.value.finishing) this.stop()
   }
 
@@ -175,7 +183,7 @@ class Swarm implements SwarmControls {
       signal.throwIfAborted()
       if (this.view.value.finishing) return this.#finish()
       if (this.#paused || !this.#connection?.connected) {
-        if (this.#paused && this.#joined && this.#delivery === null) this.#leave()
+        if (this.#paused && this.#joined && this.#delivery.receipt === null) this.#leave()
         await this.#change.heard(LOOK_AGAIN_MS, signal)
         continue
       }
@@ -215,8 +223,8 @@ class Swarm implements SwarmControls {
   #showRefusal(): void {
     const { state, run } = this.view.value
     const reason = this.#asking.reason(run)
-    if (reason === null || this.#paused) return
-    if (this.#delivery !== null) this.#showDelivery()
+    if (reason === null || !this.#mayShow) return
+    if (this.#delivery.receipt !== null) this.#delivery.show()
     else if (state.kind !== 'waiting' || state.reason !== reason)
       this.#board.state({ kind: 'waiting', reason })
   }
@@ -345,11 +353,11 @@ class Swarm implements SwarmControls {
             this.#asking.askAhead(run, lease.id)
         },
       })
-      const delivery = this.#deliver(lease, turn, replica, signal)
+      const receipt = this.#delivery.send(lease, turn, replica, signal)
       void blobStore.prune(
         new Set([this.#weights, this.#corpus, this.#evaluating].flatMap(({ hashes }) => hashes)),
       )
-      if (!run.config.overlap) await delivery.receipt
+      if (!run.config.overlap) await receipt
     } catch (error) {
       await this.#interrupted(error, lease, abort.signal, signal)
     } finally {
@@ -366,7 +374,7 @@ class Swarm implements SwarmControls {
 
   /** The global weights of the lease's round, once that is open and what was sent before is settled. */
   async #opened(lease: Lease, signal: AbortSignal): Promise<readonly FragmentView[]> {
-    await this.#delivery?.receipt
+    await this.#delivery.receipt
     for (;;) {
       signal.throwIfAborted()
       const { run } = this.view.value
@@ -376,41 +384,6 @@ class Swarm implements SwarmControls {
     }
   }
 
-  /** Sends a contribution while other things go on. */
-  #deliver(lease: Lease, { bytes, trained }: Turn, replica: LocalReplica, signal: AbortSignal): Delivery {
-    const { round } = lease
-    const show = (doneBytes: number) => {
-      const upload = { round, doneBytes, totalBytes: bytes.length }
-      this.#board.patch({ upload })
-      if (this.#turn?.lease === lease || this.#turn === null) this.#showDelivery()
-    }
-    show(0)
-    const onNetwork = (more: number) => {
-      traffic.up += more
-    }
-    const contribution = { lease: lease.id, bytes, steps: trained.steps, loss: trained.meanLoss, onNetwork }
-    const settle = (receipt: Receipt) => {
-      replica.settle(receipt)
-      this.#board.settle(receipt, trained.steps)
-      if (isFaulty(receipt)) this.#goBack(lease)
-      return receipt
-    }
-    const sent = this.#send(contribution, lease, signal, show)
-    const delivery: Delivery = { receipt: sent.then(settle) }
-    this.#delivery = delivery
-    const over = () => {
-      if (this.#delivery === delivery) this.#delivery = null
-      this.#board.patch({ upload: null })
-      this.#count(null)
-      this.#askAgain()
-    }
-    delivery.receipt.then(over, (error: unknown) => {
-      over()
-      if (this.#contribution?.signal === signal) this.#failed(this.#contribution, error)
-    })
-    return delivery
-  }
-
   /** [V10] */
   #goBack({ id, round }: Lease): void {
     this.#ignore(this.#connection?.release(id))
@@ -418,32 +391,6 @@ class Swarm implements SwarmControls {
     if (turn === null || turn.lease.round !== round + 1 || this.view.value.run?.round !== round) return
     this.#ignore(this.#connection?.release(turn.lease.id))
     turn.abort.abort('faulty' satisfies Interruption)
-  }
-
-  /** Through the group if there is one and it works, else directly. */
-  async #send(
-    contribution: Contribution,
-    lease: Lease,
-    signal: AbortSignal,
-    show: (bytes: number) => void,
-  ): Promise<Receipt> {
-    const { bytes, steps, loss } = contribution
-    const { id, codec } = lease
-    const deadlineAt = this.view.value.run?.deadlineAt ?? lease.deadlineAt
-    const parameters = this.#replica?.parametersOf(lease) ?? 0
-    const offered = { lease: id, bytes, parameters, codec, steps, loss, deadlineAt }
-    const receipt = await this.#mesh.deliver(offered, signal)
-    if (receipt === null) return sendContribution(contribution, this.#connection?.token ?? '', signal, show)
-    show(bytes.length)
-    return receipt
-  }
-
-  /** For as long as nothing else is to be shown. */
-  #showDelivery(): void {
-    const { upload } = this.view.value
-    if (upload === null || this.#paused || this.#contribution === null) return
-    const whole = upload.doneBytes >= upload.totalBytes
-    this.#board.state(whole ? { kind: 'checking', round: upload.round } : { kind: 'sending', ...upload })
   }
 
   /** Speed, utilisation and bytes, for the page and the operator. */
@@ -559,6 +506,11 @@ class Swarm implements SwarmControls {
     this.#lock.release()
     this.#board.patch({ contributing: false, finishing: false })
     this.#board.state(state)
+  }
+
+  /** Nothing that goes on by itself may paint over a pause or an end. */
+  get #mayShow(): boolean {
+    return !this.#paused && this.#contribution !== null
   }
 
   /** Progress must not paint over a pause. */
