@@ -30,6 +30,7 @@ export function open(state: Draft, now: number): void {
 export function putOff(state: Draft, now: number): void {
   state.deadlineAt = now + state.config.deadlineSeconds * 1_000
   state.extensions += 1
+  state.leases = state.leases.lateOf(state.round) // L1
   const refused = [...state.refusals.keys()]
   state.refusals = NO_REFUSALS // L6
   for (const volunteer of refused) lookAgain(state, volunteer)

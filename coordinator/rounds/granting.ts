@@ -31,6 +31,7 @@ export function request(state: Draft, event: EventOf<'request'>, effects: Effect
     ranges: taken.ranges,
     issuedAt: now,
     orphanedAt: null,
+    late: false,
   }
   state.leases = state.leases.with(id, lease, expectedEnd(state, lease))
   effects.push({ type: 'granted', volunteer, id, lease })
@@ -59,7 +60,7 @@ export function refusalToLease(state: Machine, volunteer: string, round: number)
 
 /** [L1] Leases that a round, this one or the next, may still have. */
 export const placesIn = ({ leases, accepted, config, round }: Machine, of: number): number =>
-  config.replicas - leases.countOf(of) - (of === round ? accepted.size : 0)
+  config.replicas - leases.countOf(of) + (of === round ? leases.late - accepted.size : 0)
 
 /** [L1] */
 export const hasRoom = (state: Machine, of: number): boolean => placesIn(state, of) > 0

@@ -17,10 +17,11 @@ const move = fc.oneof(
   fc.record({ ...who, type: fc.constant('orphan' as const), time: fc.option(time, { nil: null }) }),
   fc.record({ ...who, type: fc.constant('expect' as const), time: fc.option(time, { nil: UNKNOWN }) }),
   fc.record({ type: fc.constant('clock' as const), time }),
+  fc.record({ type: fc.constant('late' as const), round: who.round }),
 )
 
 const leaseOf = (volunteer: string, round: number): OpenLease => ({
-  ...{ volunteer, round, after: null, steps: 1, ranges: [], issuedAt: 0, orphanedAt: null },
+  ...{ volunteer, round, after: null, steps: 1, ranges: [], issuedAt: 0, orphanedAt: null, late: false },
 })
 
 interface Entry {
@@ -39,6 +40,11 @@ function moved(
       if (orphanedAt !== null) entry.lease = { ...entry.lease, orphanedAt: Math.min(orphanedAt, one.time) }
     }
     return leases.goneNoLaterThan(one.time)
+  }
+  if (one.type === 'late') {
+    for (const entry of all.values())
+      if (entry.lease.round === one.round) entry.lease = { ...entry.lease, late: true }
+    return leases.lateOf(one.round)
   }
   const id = idOf(one.volunteer, one.round)
   const entry = all.get(id)
@@ -81,6 +87,7 @@ describe('[R14] open leases', () => {
             expect(leases.lastEnd(round, but)).toBe(Math.max(UNKNOWN, ...ends))
           }
         }
+        expect(leases.late).toBe(entries.filter(([, { lease }]) => lease.late).length)
         const gone = entries.flatMap(([id, { lease }]) =>
           lease.orphanedAt === null ? [] : [{ id, since: lease.orphanedAt }],
         )

@@ -126,6 +126,21 @@ describe('leases', () => {
     expect(t.request(dee)).toBe('gathering')
   })
 
+  it('[L1] keep nobody from a round whose deadline they have missed, and still count', () => {
+    const t = table({ replicas: 2, quorum: 2 })
+    t.join(ann, bob, cai, dee)
+    t.do('start')
+    const late = t.request(bob)
+    t.contribute(ann, t.request(ann))
+    expect(t.request(cai)).toBe('round-full')
+    t.now = 60_500
+    t.do('tick')
+    expect(t.state.leases.get(late)).toMatchObject({ late: true })
+    expect(t.request(cai)).toMatch(/^lease/)
+    expect(t.request(dee)).toBe('round-full')
+    expect(types(t.contribute(bob, late))).toContain('merge')
+  })
+
   it('[L2] asking again ends the lease and grants another, of the same data', () => {
     const t = table()
     t.join(ann)

@@ -30,6 +30,8 @@ const openLeaseSchema = z.strictObject({
   issuedAt: count,
   /** Since when its volunteer has been gone; null while connected. */
   orphanedAt: count.nullable(),
+  /** Whether a deadline of its round was put off since it was granted. */
+  late: z.boolean().default(false),
 })
 export type OpenLease = z.infer<typeof openLeaseSchema>
 

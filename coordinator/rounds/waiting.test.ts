@@ -170,6 +170,20 @@ describe('[L11] those who wait', () => {
     expect([...table.called]).toEqual([name(1)])
   })
 
+  it('get the places of those who missed the deadline of a round that lacks its quorum', () => {
+    const table = crowd(4, 2, { quorum: 2 })
+    table.send({ type: 'start' })
+    const [first, second] = table.answer()
+    table.contribute(first ?? '')
+    table.now = 60_000
+    table.send({ type: 'tick' })
+    expect([...table.called]).toEqual([name(2)])
+    expect(table.answer()).toEqual([name(2)])
+    expect(table.machine.leases.holds(second ?? '')).toBe(true)
+    table.contribute(name(2))
+    expect(table.machine.phase).toBe('merging')
+  })
+
   it('are not called when they have left, nor while the run is paused', () => {
     const table = crowd(3, 1)
     table.leave(name(0))
@@ -190,7 +204,9 @@ describe('[L11] those who wait', () => {
     for (let seed = 0; seed < 40; seed++) {
       const chance = new Chance(`waiting/${seed}`)
       const volunteers = chance.between(2, 12)
-      const table = crowd(volunteers, chance.between(1, 6), { overlap: chance.of(0.5), quorum: 1 })
+      const replicas = chance.between(1, 6)
+      const quorum = chance.between(1, replicas)
+      const table = crowd(volunteers, replicas, { overlap: chance.of(0.5), quorum })
       table.send({ type: 'start' })
       const there = new Set(Array.from({ length: volunteers }, (_, i) => name(i)))
       for (let step = 0; step < 120; step++) {

@@ -125,7 +125,7 @@ export class Ledger {
     lease.end = end
   }
 
-  #merge({ config }: Machine, { round, contributions }: Merge): void {
+  #merge({ config, extensions }: Machine, { round, contributions }: Merge): void {
     const { replicas, quorum, strict } = config
     const ids = this.#acceptedIn(round)
     const blobs = ids.map((id) => this.accepted.get(id)?.mean ?? id)
@@ -134,7 +134,7 @@ export class Ledger {
       JSON.stringify(contributions.map(({ lease }) => lease)) === JSON.stringify(firsts),
       '[R6] [G2] exactly the accepted, in order, a mean once',
     )
-    must(ids.length <= replicas, '[R2] no more than replicas')
+    must(ids.length <= replicas || extensions > 0, '[R2] no more than replicas')
     must(ids.length >= (strict ? replicas : quorum), '[R3] [R11] no fewer than needed')
   }
 
@@ -175,7 +175,7 @@ export class Ledger {
     return [...this.accepted].flatMap(([id, entry]) => (entry.round === round ? [id] : [])).sort()
   }
 
-  #checkLeases({ leases, accepted, round, config }: Machine): void {
+  #checkLeases({ leases, accepted, round, config, extensions }: Machine): void {
     const open = [...this.leases].filter(([, { end }]) => end === null)
     const ranges = Object.fromEntries(open.map(([id, lease]) => [id, lease.ranges]))
     const theirs = Object.fromEntries(Array.from(leases.byId.entries(), ([id, lease]) => [id, lease.ranges]))
@@ -187,8 +187,11 @@ export class Ledger {
     for (const each of [round, round + 1]) {
       const owners = open.flatMap(([, lease]) => (lease.round === each ? [lease.volunteer] : []))
       must(new Set(owners).size === owners.length, '[L2] one open lease a volunteer and round')
+      const late = [...leases.byId.values()].filter((lease) => lease.round === each && lease.late).length
+      const wasPutOff = each === round && extensions > 0
+      must(late === 0 || wasPutOff, '[L1] late is who was there when the deadline was put off')
       const counted = owners.length + this.#acceptedIn(each).length
-      must(counted <= config.replicas, '[L1] no more leases than replicas')
+      must(counted <= config.replicas || wasPutOff, '[L1] no more leases than replicas')
     }
     must(
       open.every(([, lease]) => lease.round === round || lease.round === round + 1),
