@@ -437,6 +437,7 @@ describe('a socket', () => {
     expect([...machine().leases.byId.keys()]).toEqual([another.id])
     await again.ask('release', { lease: another.id })
     expect(await again.ask('join', join)).toEqual({ leases: [] })
+    expect((await again.send(another, good(1))).body).toEqual(rejected('lapsed'))
   })
 })
 

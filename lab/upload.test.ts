@@ -266,7 +266,7 @@ describe('a tab’s upload', () => {
     const sending = sendBy(it)
     await until(() => line.fates.length === 0, 'the broken line')
     await it.tab.ask('release', { lease: it.lease.id })
-    expect(await sending).toMatchObject({ result: 'rejected', reason: 'stale' })
+    expect(await sending).toMatchObject({ result: 'rejected', reason: 'lapsed' })
     expect(asked).toEqual(['PUT 0', 'HEAD', `PUT ${it.bytes.length}`])
   })
 

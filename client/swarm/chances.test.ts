@@ -1,18 +1,25 @@
 import { describe, expect, it } from 'vitest'
 import { REJECTION_REASONS, type Receipt, type RunView, type WaitReason } from '../../shared/protocol/run.ts'
 import { fakeRun } from '../volunteer/fakes.ts'
-import { chancesOf, isFaulty, isOver, patienceOf, prospectsOf, reasonToWait } from './chances.ts'
+import { chancesOf, isOver, patienceOf, prospectsOf, reasonToWait, wantsAnother } from './chances.ts'
 
 const run = fakeRun({ round: 5, era: 1 })
 const lease = (round: number, era: number) => ({ run: run.id, round, era })
 
 describe('a receipt', () => {
   const base = { lease: 'lease-1', round: 5, message: '' }
-  it('says that the round may want another contribution in its place unless it came too late or counts', () => {
+  it('says that the round may want another contribution in its place unless it is over or counts', () => {
     const rejected = REJECTION_REASONS.map((reason): Receipt => ({ ...base, result: 'rejected', reason }))
-    const faulty = rejected.filter(isFaulty).map((receipt) => 'reason' in receipt && receipt.reason)
-    expect(faulty).toEqual(['wrong-length', 'hash-mismatch', 'not-finite', 'too-large-step', 'bad-steps'])
-    expect(isFaulty({ ...base, result: 'accepted', tokens: 1, repeated: false })).toBe(false)
+    const left = rejected.filter(wantsAnother).map((receipt) => 'reason' in receipt && receipt.reason)
+    expect(left).toEqual([
+      'lapsed',
+      'wrong-length',
+      'hash-mismatch',
+      'not-finite',
+      'too-large-step',
+      'bad-steps',
+    ])
+    expect(wantsAnother({ ...base, result: 'accepted', tokens: 1, repeated: false })).toBe(false)
   })
 })
 

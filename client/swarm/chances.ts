@@ -35,8 +35,9 @@ export function reasonToWait(reason: WaitReason, then: RunView | null, run: RunV
   return run.phase === 'training' ? 'round-full' : run.phase
 }
 
-/** Of the contribution itself, not of when it came. */
-const FAULTS: readonly RejectionReason[] = [
+/** Its round goes on without it. */
+const LEFT_OUT: readonly RejectionReason[] = [
+  'lapsed',
   'not-finite',
   'too-large-step',
   'bad-steps',
@@ -45,8 +46,8 @@ const FAULTS: readonly RejectionReason[] = [
 ]
 
 /** Whether its round may still want another contribution in the place of this one. */
-export const isFaulty = (receipt: Receipt): boolean =>
-  receipt.result === 'rejected' && FAULTS.includes(receipt.reason)
+export const wantsAnother = (receipt: Receipt): boolean =>
+  receipt.result === 'rejected' && LEFT_OUT.includes(receipt.reason)
 
 /**
  * Whether a lease can no longer be contributed: its round is closed or was rolled back, or there will be none. A view

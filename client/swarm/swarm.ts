@@ -14,7 +14,7 @@ import { forgetReplicas } from '../storage/replica.ts'
 import { GlobalWeights } from '../storage/weights.ts'
 import { Asking } from './asking.ts'
 import { Board } from './board.ts'
-import { chancesOf, isFaulty, isOver, obstacleOf, patienceOf, prospectsOf } from './chances.ts'
+import { chancesOf, isOver, obstacleOf, patienceOf, prospectsOf, wantsAnother } from './chances.ts'
 import { Connection } from './connection.ts'
 import { CorpusCache } from './corpusCache.ts'
 import { Delivery } from './delivery.ts'
@@ -30,12 +30,12 @@ import { Utilisation } from './utilisation.ts'
 import type { SwarmControls, SwarmState, SwarmView } from './view.ts'
 
 /** Why a turn ends early; the reason of its AbortSignal. */
-type Interruption = 'stopped' | 'newer-round' | 'removed' | 'faulty' | 'lapsed'
+type Interruption = 'stopped' | 'newer-round' | 'removed' | 'left-out' | 'lapsed'
 
 /** Of a turn that ended before its contribution was made, unless a person wished so. */
 const WHY: Partial<Record<Interruption, (round: number) => string>> = {
   'newer-round': (round) => `Round ${round} closed before this part was done.`,
-  faulty: (round) => `Round ${round} has to wait: the update before it was not used.`,
+  'left-out': (round) => `Round ${round} has to wait: the update before it was not used.`,
   lapsed: (round) => `The part of round ${round} was given back while this tab was away.`,
 }
 
@@ -85,7 +85,7 @@ class Swarm implements SwarmControls {
     mesh: this.#mesh,
     token: () => this.#connection?.token ?? '',
     isShown: (lease) => this.#mayShow && (this.#turn === null || this.#turn.lease === lease),
-    onReceipt: (lease, receipt) => isFaulty(receipt) && this.#goBack(lease),
+    onReceipt: (lease, receipt) => wantsAnother(receipt) && this.#goBack(lease),
     onOver: (fault) => {
       this.#count(null)
       this.#askAgain()
@@ -390,7 +390,7 @@ class Swarm implements SwarmControls {
     const turn = this.#turn
     if (turn === null || turn.lease.round !== round + 1 || this.view.value.run?.round !== round) return
     this.#ignore(this.#connection?.release(turn.lease.id))
-    turn.abort.abort('faulty' satisfies Interruption)
+    turn.abort.abort('left-out' satisfies Interruption)
   }
 
   /** Speed, utilisation and bytes, for the page and the operator. */

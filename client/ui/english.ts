@@ -24,6 +24,7 @@ export const english = {
     'unknown-lease': 'The coordinator never gave out its lease.',
     'not-your-lease': 'Its lease belongs to another volunteer.',
     stale: 'It came after the round had closed.',
+    lapsed: 'Its lease had ended: the tab was away, or an earlier update was not used.',
     early: 'Its round had not begun yet.',
     duplicate: 'An update for the same lease was in already.',
     'wrong-length': 'Its length does not match the model.',

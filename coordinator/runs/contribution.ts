@@ -21,7 +21,7 @@ import {
   totalSteps,
 } from '../rounds/schedule.ts'
 import type { Machine, OpenLease } from '../rounds/state.ts'
-import type { MetadataStore } from '../store/metadata.ts'
+import type { LeaseRecord, MetadataStore } from '../store/metadata.ts'
 import type { Partials, Received } from '../store/partials.ts'
 import { acceptedReceipt, rejectedReceipt } from './messages.ts'
 
@@ -101,6 +101,8 @@ export async function receiveContribution(
   return receiptOf(effects, machine.round, lease) ?? answerClosed(parts, driver, upload)
 }
 
+const CLOSED: readonly RejectionReason[] = ['stale', 'lapsed', 'duplicate']
+
 /** A lease that is not open: answered before, over, or never given. Nothing of the body is read. */
 async function answerClosed(
   { store, clock }: ContributionParts,
@@ -109,7 +111,7 @@ async function answerClosed(
 ): Promise<Receipt> {
   const receipt = await closedReceipt(store, driver, upload)
   const { lease, volunteer } = upload
-  if (receipt.result === 'rejected' && (receipt.reason === 'stale' || receipt.reason === 'duplicate')) {
+  if (receipt.result === 'rejected' && CLOSED.includes(receipt.reason)) {
     const { reason } = receipt
     await driver?.dispatch({ type: 'unfit', volunteer, lease, reason, hash: null, now: clock.now() })
   }
@@ -128,7 +130,15 @@ async function closedReceipt(
   if (before?.result === 'accepted' && before.hash === sha256) {
     return acceptedReceipt(lease, before.round, before.tokens, true)
   }
-  return rejectedReceipt(lease, known.round, before?.result === 'accepted' ? 'duplicate' : 'stale')
+  if (before?.result === 'accepted') return rejectedReceipt(lease, known.round, 'duplicate')
+  return rejectedReceipt(lease, known.round, isUnderWay(driver, known) ? 'lapsed' : 'stale')
+}
+
+/** Whether the round of a lease that has ended goes on, and may want another in its place. */
+function isUnderWay(driver: RoundDriver | null, { run, round, end }: LeaseRecord): boolean {
+  const { machine } = driver ?? {}
+  if (end === 'closed' || end === 'rolled-back' || machine?.phase !== 'training') return false
+  return machine.run === run && machine.round === round
 }
 
 /** No await before `receive`: the lease that was found open is open when its upload begins. */

@@ -5,6 +5,8 @@ const SENTENCES: Record<RejectionReason, string> = {
   'unknown-lease': 'Not used: the coordinator never gave out this lease.',
   'not-your-lease': 'Not used: this lease belongs to another volunteer.',
   stale: 'Not used: its round had closed before it arrived. The next one starts from the new weights.',
+  lapsed:
+    'Not used: its lease had ended before it arrived, because this tab was away or its work was refused. The round goes on.',
   early: 'Not used yet: its round has not begun. Send it again when it has.',
   duplicate: 'Not used: this lease was already answered with other bytes.',
   'wrong-length': 'Not used: it did not have the length the lease asks for.',
@@ -41,6 +43,7 @@ const STATUS: Partial<Record<RejectionReason, number>> = {
   'not-your-lease': 403,
   removed: 403,
   stale: 409,
+  lapsed: 409,
   early: 409,
   duplicate: 409,
 }

@@ -253,6 +253,7 @@ export const REJECTION_REASONS = [
   'unknown-lease',
   'not-your-lease',
   'stale',
+  'lapsed',
   'early',
   'duplicate',
   'wrong-length',
