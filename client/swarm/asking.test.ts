@@ -33,6 +33,14 @@ describe('[V9] a tab that asks for leases', () => {
     expect(asked).toEqual(['lease-1', null, 'lease-1'])
   })
 
+  it('asks anew after it had left, or had lost its connection', async () => {
+    const { asked, asking } = refusing()
+    asking.askAhead(run, 'lease-1')
+    asking.left()
+    await asking.ask(run, 'lease-1')
+    expect(asked).toEqual(['lease-1', 'lease-1'])
+  })
+
   it('waits after a refusal until it is called', async () => {
     const { asking } = refusing()
     asking.again()

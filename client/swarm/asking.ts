@@ -35,6 +35,11 @@ export class Asking {
     this.#ahead = { after, answer }
   }
 
+  /** This tab has left or its connection is lost: what was granted may end before it is taken. */
+  left(): void {
+    this.#ahead = null
+  }
+
   /** There is reason to ask again. */
   again(): void {
     this.#reasons += 1

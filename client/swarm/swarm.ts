@@ -320,6 +320,7 @@ class Swarm implements SwarmControls {
   /** Tells the coordinator not to count on us; what was leased goes back. */
   #leave(): void {
     this.#joined = false
+    this.#asking.left()
     this.#mesh.leave('This tab stops.')
     this.#ignore(this.#connection?.leave())
   }
@@ -436,6 +437,7 @@ class Swarm implements SwarmControls {
       called: () => this.#askAgain(),
       lost: () => {
         this.#joined = false
+        this.#asking.left()
         this.#mesh.leave('The connection was lost.')
         this.#board.patch({ connected: false })
         this.#board.log('The connection was lost.')
