@@ -272,7 +272,7 @@ describe('an upload over a bad line', () => {
     const it = await guest()
     const line = await halfSent(it, 0, halfOf(it))
     await it.tab.ask('release', { lease: it.lease.id })
-    expect(await line.answer()).toMatch(/^HTTP\/1.1 409 [\s\S]*stale/)
+    expect(await line.answer()).toMatch(/^HTTP\/1.1 409 [\s\S]*lapsed/)
     await nothingKept()
   })
 })
