@@ -62,6 +62,9 @@ ${sections.map(sectionOf).join('\n')}
 `
 }
 
+/** A number stays with its percent sign, and a minus is one. */
+const typeset = (text: string): string => text.replaceAll(' %', '\u00a0%').replaceAll(/(?<=\s)-(?=\d)/g, '−')
+
 function sectionOf({ report, plots }: Section): string {
   const { experiment, title, about, command, quick, findings, tables } = report
   const small = quick
@@ -77,7 +80,7 @@ function sectionOf({ report, plots }: Section): string {
 <p><code>${escaped(command)}</code></p>
 ${small}
 <ul>
-${findings.map((finding) => `<li>${escaped(finding)}</li>`).join('\n')}
+${findings.map((finding) => `<li>${escaped(typeset(finding))}</li>`).join('\n')}
 </ul>
 <div class="plots">
 ${figures.join('\n')}

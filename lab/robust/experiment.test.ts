@@ -9,7 +9,7 @@ it('lab -- robust puts every trouble beside the same run without it', async () =
     return 4 * (1 + drops / 10 + newcomers / 100) * (merge === 'rda' ? 0.99 : 1)
   })
   expect(report.findings[0]).toBe(
-    'Contributions that are lost, M = 4: 10 % lost +1.00 %; 30 % lost +3.00 %; 50 % lost +5.00 %.',
+    'Contributions that are lost, M = 4. 10 % lost: +1.00 %; 30 % lost: +3.00 %; 50 % lost: +5.00 %.',
   )
   expect(report.findings.at(-1)).toContain(
     'M = 16: RDA at its best outer rate -1.00 % against the mean at its best.',

@@ -84,8 +84,8 @@ function tableOf(found: Found): Table {
 function findingOf(found: Found): string[] {
   const { part, rows } = found
   if (!part.id.startsWith('merge')) {
-    const parts = rows.slice(1).map((row) => `${row.name} ${signed(against(row, found))}`)
-    return [`${part.title}: ${parts.join('; ')}.`]
+    const parts = rows.slice(1).map((row) => `${row.name}: ${signed(against(row, found))}`)
+    return [`${part.title}. ${parts.join('; ')}.`]
   }
   const best = (how: string) =>
     Math.min(...rows.filter(({ name }) => name.startsWith(how)).map(({ loss }) => loss.mean))
