@@ -148,6 +148,7 @@ export class Connection {
     return this.#socket.connected
   }
 
+  /** Its open leases. @throws Error `unanswered`, or with the code of the answer; so does every question here. */
   async join(message: z.infer<typeof joinSchema>): Promise<Joined> {
     return joinedSchema.parse(await answered(this.#patient.emitWithAck('join', joinSchema.parse(message))))
   }

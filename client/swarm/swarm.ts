@@ -162,7 +162,7 @@ class Swarm implements SwarmControls {
     const lease = this.#turn?.lease.id
     contribution.abort('stopped' satisfies Interruption)
     this.#turn?.abort.abort('stopped' satisfies Interruption)
-    if (lease !== undefined) this.#ignore(this.#connection?.release(lease))
+    if (lease !== undefined) this.#giveBack(lease)
     this.#leave()
     this.#end({ kind: 'stopped', ...this.#board.visit })
   }
@@ -248,7 +248,7 @@ class Swarm implements SwarmControls {
     const answer = await this.#asking.ask(run, after)
     if (answer === undefined || 'wait' in answer) return answer?.wait ?? 'no-run'
     if (replica.after === after) await this.#work({ lease: answer.lease, run, replica }, signal)
-    else this.#ignore(this.#connection?.release(answer.lease.id)) // what it was to follow was refused meanwhile
+    else this.#giveBack(answer.lease.id) // what it was to follow was refused meanwhile
     return null
   }
 
@@ -325,6 +325,10 @@ class Swarm implements SwarmControls {
     this.#ignore(this.#connection?.leave())
   }
 
+  #giveBack(lease: string): void {
+    this.#ignore(this.#connection?.release(lease))
+  }
+
   async #work(
     work: { lease: Lease; run: RunView; replica: LocalReplica },
     signal: AbortSignal,
@@ -387,10 +391,10 @@ class Swarm implements SwarmControls {
 
   /** [V10] */
   #goBack({ id, round }: Lease): void {
-    this.#ignore(this.#connection?.release(id))
+    this.#giveBack(id)
     const turn = this.#turn
     if (turn === null || turn.lease.round !== round + 1 || this.view.value.run?.round !== round) return
-    this.#ignore(this.#connection?.release(turn.lease.id))
+    this.#giveBack(turn.lease.id)
     turn.abort.abort('left-out' satisfies Interruption)
   }
 
@@ -420,7 +424,7 @@ class Swarm implements SwarmControls {
       return
     }
     if (!isEngineFault(error)) throw error
-    this.#ignore(this.#connection?.release(lease.id))
+    this.#giveBack(lease.id)
     await this.#engine.startOver(error, contribution)
   }
 

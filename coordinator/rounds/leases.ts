@@ -10,7 +10,6 @@ type Times = Book<number>
 
 const byTime = (a: number, b: number): number => a - b
 const NO_TIMES: Times = Book.of<number>([], byTime)
-const NONE = Book.of<true>([])
 
 /** When a lease is expected to be done while nothing is known of its volunteer's speed. */
 export const UNKNOWN = Number.NEGATIVE_INFINITY
@@ -24,13 +23,13 @@ export class Leases {
     private readonly orphaned: Times,
     /** By round: when they will be done. */
     private readonly ends: Readonly<Record<number, Times>>,
-    /** Found open by a deadline that was put off: of the round under way. */
-    private readonly delayed: Book<true>,
+    /** How many are late. */
+    readonly late: number,
   ) {}
 
   /** Leases with the times at which they will be done, or UNKNOWN. */
   static of(leases: Iterable<readonly [id: string, lease: OpenLease, end: number]>): Leases {
-    let all = new Leases(Book.of<OpenLease>([]), Book.of<readonly string[]>([]), NO_TIMES, {}, NONE)
+    let all = new Leases(Book.of<OpenLease>([]), Book.of<readonly string[]>([]), NO_TIMES, {}, 0)
     for (const [id, lease, end] of leases) all = all.with(id, lease, end)
     return all
   }
@@ -58,11 +57,6 @@ export class Leases {
   /** How many of a round there are. */
   countOf(round: number): number {
     return this.ends[round]?.size ?? 0
-  }
-
-  /** How many are late. */
-  get late(): number {
-    return this.delayed.size
   }
 
   idsOf(round: number): string[] {
@@ -113,7 +107,7 @@ export class Leases {
       ),
       orphanedAt === null ? rest.orphaned : rest.orphaned.with(id, orphanedAt),
       { ...rest.ends, [round]: (rest.ends[round] ?? NO_TIMES).with(id, end) },
-      lease.late ? rest.delayed.with(id, true) : rest.delayed,
+      rest.late + Number(lease.late),
     )
   }
 
@@ -129,7 +123,7 @@ export class Leases {
       held.length > 0 ? this.held.with(volunteer, held) : this.held.without(volunteer),
       this.orphaned.without(id),
       left.size > 0 ? { ...others, [round]: left } : others,
-      this.delayed.without(id),
+      this.late - Number(lease.late),
     )
   }
 
@@ -142,7 +136,7 @@ export class Leases {
       this.held,
       since === null ? this.orphaned.without(id) : this.orphaned.with(id, since),
       this.ends,
-      this.delayed,
+      this.late,
     )
   }
 
@@ -152,18 +146,19 @@ export class Leases {
     const times = lease && this.ends[lease.round]
     if (!times || times.get(id) === end) return this
     const ends = { ...this.ends, [lease.round]: times.with(id, end) }
-    return new Leases(this.byId, this.held, this.orphaned, ends, this.delayed)
+    return new Leases(this.byId, this.held, this.orphaned, ends, this.late)
   }
 
   /** All of a round are late from now on. */
   lateOf(round: number): Leases {
-    const ids = this.idsOf(round)
-    const late = (book: Book<OpenLease>, id: string) => {
-      const lease = book.get(id)
-      return lease === undefined || lease.late ? book : book.with(id, { ...lease, late: true })
+    let { byId, late } = this
+    for (const id of this.idsOf(round)) {
+      const lease = byId.get(id)
+      if (lease === undefined || lease.late) continue
+      byId = byId.with(id, { ...lease, late: true })
+      late += 1
     }
-    const delayed = ids.reduce((book, id) => book.with(id, true), this.delayed)
-    return new Leases(ids.reduce(late, this.byId), this.held, this.orphaned, this.ends, delayed)
+    return new Leases(byId, this.held, this.orphaned, this.ends, late)
   }
 
   toJSON(): Record<string, OpenLease> {

@@ -83,7 +83,7 @@ export class Ledger {
   }
 
   #granted(
-    { config, pool }: Machine,
+    { config, pool, leases }: Machine,
     { id, volunteer, lease }: Of<'granted'>,
     givenBackSince: boolean,
   ): void {
@@ -91,6 +91,9 @@ export class Ledger {
     must(lease.volunteer === volunteer, 'a lease goes to who asked')
     must(!this.leases.has(id), '[L2] a lease is granted once')
     must(positions(ranges).length === steps * config.batchSize, '[L4] a lease names its sequences')
+    const holding = [...leases.byId.values()].filter((one) => one.round === round && !one.late)
+    const taken = holding.length + this.#acceptedIn(round).length
+    must(taken <= config.replicas, '[L1] a lease is granted when there is a place')
     const isNew = positions(ranges).includes(EPOCH * pool.epoch + pool.cursor - 1)
     must(givenBackSince || !isNew || pool.returned.size === 0, '[D3] what was given back comes first')
     this.leases.set(id, { volunteer, round, steps, ranges, end: null })
@@ -134,7 +137,11 @@ export class Ledger {
       JSON.stringify(contributions.map(({ lease }) => lease)) === JSON.stringify(firsts),
       '[R6] [G2] exactly the accepted, in order, a mean once',
     )
-    must(ids.length <= replicas || extensions > 0, '[R2] no more than replicas')
+    const largest = Math.max(
+      ...firsts.map((first) => blobs.filter((blob) => blob === blobs[ids.indexOf(first)]).length),
+    )
+    const most = extensions > 0 ? replicas + largest - 1 : replicas // late ones may come with a mean
+    must(ids.length <= most, '[R2] no more than replicas')
     must(ids.length >= (strict ? replicas : quorum), '[R3] [R11] no fewer than needed')
   }
 
