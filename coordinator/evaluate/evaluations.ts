@@ -34,8 +34,8 @@ export interface Measurable {
 
 export class Evaluations {
   readonly #parts: EvaluationParts
-  /** Of the last corpus. */
-  #set: { readonly manifest: string; readonly heldOut: HeldOutSet } | null = null
+  /** Of the last corpus; made once, however many rounds wait for it. */
+  #set: { readonly manifest: string; readonly heldOut: Promise<HeldOutSet> } | null = null
 
   constructor(parts: EvaluationParts) {
     this.#parts = parts
@@ -68,10 +68,13 @@ export class Evaluations {
     return seconds
   }
 
-  async #setOf(manifest: string): Promise<HeldOutSet> {
-    if (this.#set?.manifest !== manifest) {
-      this.#set = { manifest, heldOut: await this.#parts.evaluator.heldOut(manifest) }
-    }
-    return this.#set.heldOut
+  #setOf(manifest: string): Promise<HeldOutSet> {
+    if (this.#set?.manifest === manifest) return this.#set.heldOut
+    const set = { manifest, heldOut: this.#parts.evaluator.heldOut(manifest) }
+    this.#set = set
+    set.heldOut.catch(() => {
+      if (this.#set === set) this.#set = null
+    })
+    return set.heldOut
   }
 }

@@ -13,11 +13,14 @@ import { fragments, gathered } from '../../shared/model/layout.ts'
 import { LIMITS } from '../../shared/protocol/limits.ts'
 import { tokenizerToBytes } from '../../shared/tokenizer/json.ts'
 import { trainTokenizer } from '../../shared/tokenizer/train.ts'
+import { systemClock } from '../clock.ts'
 import type { BlobStore } from '../store/blobs.ts'
 import { openFileBlobStore } from '../store/fileBlobs.ts'
-import { until } from '../testing.ts'
+import { smallRun, until } from '../testing.ts'
+import { Evaluations } from './evaluations.ts'
 import { type Evaluator, SILENCE_MS, startEvaluator } from './evaluator.ts'
 import type { HeldOutSet } from './heldOut.ts'
+import { VolunteerEvaluator } from './volunteers.ts'
 import type { LossJob } from './work.ts'
 
 const CONFIG = { ...PRESETS.nano, vocabSize: 280 }
@@ -106,6 +109,28 @@ it('P2 lets sixteen wait, the newest first, and gives up the oldest', async () =
   expect(await first).not.toBeNull()
   await Promise.all(others)
   expect(order).toEqual(Array.from({ length: 16 }, (_, i) => 16 - i))
+})
+
+it('E1 makes the set once for all that wait for it, and measures the first of them first', async () => {
+  const one = open()
+  const made = vi.spyOn(one, 'heldOut')
+  const kept: number[] = []
+  const volunteers = new VolunteerEvaluator({
+    ...{ clock: systemClock, changed: () => undefined, answered: () => undefined, problem: () => undefined },
+  })
+  const evaluations = new Evaluations({
+    store: { setHeldOut: async (_run, round) => void kept.push(round), setTask: async () => undefined },
+    ...{ evaluator: one, volunteers, now: () => 5 },
+  })
+  const { weights } = await job()
+  const record = { id: 'run-1', config: { ...smallRun, evaluation: 'coordinator' as const }, manifest }
+  const isCurrent = () => true
+  const rounds = [0, 1, 2].map((round) =>
+    evaluations.heldOut({ record, model: CONFIG, round, weights, isCurrent }),
+  )
+  await Promise.all(rounds)
+  expect(made).toHaveBeenCalledTimes(1)
+  expect(kept).toEqual([0, 2, 1])
 })
 
 it('P2 does not begin what is wanted no more', async () => {
