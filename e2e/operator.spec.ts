@@ -1,5 +1,17 @@
 /** The operator's panel, and what a bad contribution looks like from both sides. */
-import { contribute, createRun, expect, PASSWORD, press, spoilUploads, stateOf, test } from './table.ts'
+import {
+  contribute,
+  createRun,
+  endRun,
+  expect,
+  PASSWORD,
+  press,
+  spoilUploads,
+  stateOf,
+  test,
+} from './table.ts'
+
+test.use({ begins: 'empty' })
 
 test('the operator logs in, creates, pauses, resumes, removes and ends', async ({
   browser,
@@ -40,9 +52,7 @@ test('the operator logs in, creates, pauses, resumes, removes and ends', async (
   await page.getByRole('link', { name: 'Download latest weights' }).click()
   expect((await download).suggestedFilename()).toMatch(/\.safetensors$/)
 
-  await press(page, 'End run')
-  await page.getByRole('dialog').getByRole('button', { name: 'End run' }).click()
-  await expect(page.getByTestId('run-status')).toHaveAttribute('data-value', 'ended')
+  await endRun(page)
 })
 
 test('a tab whose numbers are broken is told so, the rest of the table is not harmed', async ({

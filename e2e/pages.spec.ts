@@ -1,6 +1,8 @@
 /** The volunteer page before anybody clicks. */
 import { expect, stateOf, test } from './table.ts'
 
+test.use({ begins: 'empty' })
+
 test('a page opened insecurely says what is wrong and what to do, and cannot start', async ({
   page,
   coordinator,

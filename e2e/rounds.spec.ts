@@ -7,7 +7,6 @@ test('three tabs reach round 3 and the validation loss falls', async ({ browser,
     replicas: 3,
     quorum: 3,
     rounds: 3,
-    batchSize: 8,
     strict: true,
   })
   const tabs = [coordinator.url, coordinator.url, coordinator.url].map((url) => contribute(browser, url))
@@ -21,7 +20,7 @@ test('three tabs reach round 3 and the validation loss falls', async ({ browser,
   )
   expect(run.status).toBe('completed')
   expect(run.history.map((round) => round.replicas)).toEqual([3, 3, 3])
-  expect(run.tokens).toBe(3 * 3 * 40 * 8 * 64)
+  expect(run.tokens).toBe(3 * 3 * 40 * 4 * 64)
   // ln 1024 = 6.93 is what knowing nothing costs; the unigram level is about 6.3.
   expect(run.initialValLoss).toBeGreaterThan(6.8)
   expect(run.history[2]?.valLoss).toBeLessThan(6.4)

@@ -1,7 +1,7 @@
 /** What every test here needs: a coordinator process, an operator's page, tabs that contribute. Drives pages only. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Browser, type BrowserContext, test as base, expect, type Page } from '@playwright/test'
@@ -53,6 +53,7 @@ export class CoordinatorProcess {
   /** Resolves once it says where it is. */
   async start(more: Readonly<Record<string, string>> = {}): Promise<void> {
     const environment = {
+      POTLUCK_HELD_OUT_TOKENS: '6400', // a quarter of the usual: measuring takes time from those who train
       ...more,
       POTLUCK_DATA: this.folder,
       POTLUCK_PORT: String(this.#port),
@@ -162,13 +163,25 @@ export const wayOf = (page: Page) => page.getByTestId('way')
 
 export const stateOf = (page: Page) => page.locator('[data-state]').first()
 
-/** Uses the one-use link, fills in the form, waits until the run is ready. */
+/** With the one-use link where there is one. */
+export async function logIn(page: Page, coordinator: CoordinatorProcess): Promise<void> {
+  await page.goto(coordinator.setupUrl || `${coordinator.url}/admin`)
+  await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
+  await press(page, coordinator.setupUrl ? 'Set password' : 'Log in')
+}
+
+export async function endRun(page: Page): Promise<void> {
+  await press(page, 'End run')
+  await page.getByRole('dialog').getByRole('button', { name: 'End run' }).click()
+  await expect(page.getByTestId('run-status')).toHaveAttribute('data-value', 'ended')
+}
+
+/** Logs in, fills in the form, waits until the run is ready. */
 export async function createRun(page: Page, coordinator: CoordinatorProcess, form: RunForm): Promise<void> {
-  if (coordinator.setupUrl !== '' && page.url() === 'about:blank') {
-    await page.goto(coordinator.setupUrl)
-    await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
-    await page.getByRole('button', { name: 'Set password' }).click()
-  }
+  await logIn(page, coordinator)
+  await expect(page.locator('#create')).toBeVisible()
+  const another = page.getByText('Set up another run') // beside an earlier one the form is folded away
+  if (await another.isVisible()) await another.click()
   await page.getByLabel('Preset').selectOption('nano')
   if (form.corpus !== undefined)
     await page.getByLabel('Corpus', { exact: true }).selectOption({ label: form.corpus })
@@ -212,11 +225,32 @@ export const spoilUploads = (page: Page, options: { times?: number } = {}) =>
 
 export const press = (page: Page, name: string) => page.getByRole('button', { name, exact: true }).click()
 
-/** A fresh coordinator for each test, gone afterwards. */
-export const test = base.extend<{ coordinator: CoordinatorProcess }>({
-  // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the names of the first parameter and wants a pattern.
-  coordinator: async ({}, use) => {
+interface Fixtures {
+  /** A fresh one for each test, gone afterwards. */
+  readonly coordinator: CoordinatorProcess
+  /** Where it starts for the first time: on nothing, or on what an earlier run left, whose text need not be prepared again. */
+  readonly begins: 'empty' | 'after a run'
+}
+
+export const test = base.extend<Fixtures, { readonly folderAfterRun: string }>({
+  begins: ['after a run', { option: true }],
+  folderAfterRun: [
+    async ({ browser }, use) => {
+      const coordinator = new CoordinatorProcess()
+      await coordinator.start()
+      const page = await browser.newPage()
+      await createRun(page, coordinator, { innerSteps: 1, replicas: 1, quorum: 1, rounds: 1 })
+      await endRun(page)
+      await page.close()
+      await coordinator.terminate()
+      await use(coordinator.folder)
+      await coordinator.close()
+    },
+    { scope: 'worker', timeout: 120_000 },
+  ],
+  coordinator: async ({ begins, folderAfterRun }, use) => {
     const coordinator = new CoordinatorProcess()
+    if (begins === 'after a run') cpSync(folderAfterRun, coordinator.folder, { recursive: true })
     await coordinator.start()
     await use(coordinator)
     await coordinator.close()

@@ -63,12 +63,12 @@ export const FULL: Settings = {
 export const QUICK: Settings = {
   ...FULL,
   model: { vocabSize: 300, layers: 4, heads: 1, dModel: 16, headDim: 16, hidden: 64, sequenceLength: 16 },
-  innerSteps: 8,
+  innerSteps: 4,
   synchronisations: 2,
   batchSize: 4,
   warmSteps: 30,
   innerLearningRate: 8e-3,
-  heldOutTokens: 2_048,
+  heldOutTokens: 1_024,
   evaluations: 1,
 }
 

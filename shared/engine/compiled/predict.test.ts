@@ -4,7 +4,7 @@ import { parameterCount } from '../../model/layout.ts'
 import { randomSequences } from '../contract.ts'
 import { openDevice } from '../gpuDevice.ts'
 import { type Dawn, installDawn, NO_DAWN } from '../tfjs/dawn.ts'
-import { gpuChoices } from './choices.ts'
+import { type Choices, gpuChoices } from './choices.ts'
 import { createCompiledEngine } from './createCompiledEngine.ts'
 import { compiledPeakBytes } from './predict.ts'
 
@@ -28,7 +28,9 @@ test('a step and a contribution take what was predicted for them', async ({ skip
     }
     return buffer
   })
-  const engine = await createCompiledEngine({ config, choices: gpuChoices() })
+  // Tiles decide nothing of the memory; these a software GPU compiles in time.
+  const tile: Choices['tile'] = () => ({ way: 'shared', rows: 4, columns: 4, across: 2, down: 2, depth: 8 })
+  const engine = await createCompiledEngine({ config, choices: { ...gpuChoices(), tile, threadsPerRow: 4 } })
   const before = live // the self-test has cleaned up
   const job = { steps: 1, batchSize: 4, microBatch: 2, firstStep: 0, totalSteps: 10, peakLearningRate: 1e-3 }
   await engine.train({ ...job, sequences: randomSequences(config, 4, 'predicted') })

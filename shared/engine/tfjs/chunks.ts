@@ -9,7 +9,7 @@ import type { ModelConfig } from '../../model/config.ts'
  * writes out of place above 65,535 rows: 70,001 rows gave a wrong last one. Stated in its softmax program;
  * delete when upstream guards the row.
  */
-const MOST_SOFTMAX_ROWS = 65_535
+export const MOST_SOFTMAX_ROWS = 65_535
 /** Elements of [T, T] matrices, or of logits, made at once: 64 MiB. */
 const MOST_AT_ONCE = 2 ** 24
 /** Elements of probabilities kept for the backward pass per layer: 32 MiB. */
