@@ -42,6 +42,17 @@ async function lineOf(page: Page) {
   }
 }
 
+/** The next step that the tab's Worker takes comes to no number. */
+async function spoilStep(page: Page): Promise<void> {
+  await page.workers()[0]?.evaluate(() => {
+    const check = Number.isFinite
+    Number.isFinite = () => {
+      Number.isFinite = check
+      return false
+    }
+  })
+}
+
 test('tabs that train ahead go back when their round needs them', async ({ browser, page, coordinator }) => {
   await createRun(page, coordinator, {
     ...{ innerSteps: 20, replicas: 2, quorum: 2, rounds: 50, deadlineSeconds: 3_600, overlap: true },
@@ -68,4 +79,17 @@ test('tabs that train ahead go back when their round needs them', async ({ brows
   line.mend()
   const after = await coordinator.until('two more rounds', ({ round }) => round >= before.round + 2)
   expect(after.history[before.round - 1]?.replicas).toBe(2)
+
+  // An engine whose numbers are spoilt costs what it has trained ahead, and not what is on its way.
+  const lapsed = bob.getByText('Its lease had ended')
+  const lapsedBefore = await lapsed.count()
+  await line.hold()
+  await spoilStep(bob)
+  await expect(stateOf(bob)).toHaveAttribute('data-state', 'engine-lost', { timeout: 60_000 })
+  await expect(stateOf(bob)).toHaveAttribute('data-state', 'sending', { timeout: 60_000 })
+  const held = await coordinator.until('what Ann has', ({ accepted }) => accepted === 1)
+  line.mend()
+  const last = await coordinator.until('another round', ({ round }) => round > held.round)
+  expect(last.history[held.round - 1]?.replicas).toBe(2)
+  await expect(lapsed).toHaveCount(lapsedBefore)
 })

@@ -148,10 +148,15 @@ class Swarm implements SwarmControls {
     if (this.#turn === null) this.#change.ring()
   }
 
-  /** What is on its way still counts. */
-  async #finish(): Promise<void> {
+  /** Resolves when nothing is on its way any more, and shows it meanwhile. */
+  async #arrived(): Promise<void> {
     if (this.#mayShow) this.#delivery.show()
     await this.#delivery.receipt
+  }
+
+  /** What is on its way still counts. */
+  async #finish(): Promise<void> {
+    await this.#arrived()
     if (this.view.value.finishing) this.stop()
   }
 
@@ -245,6 +250,7 @@ class Swarm implements SwarmControls {
     const replica = await this.#replicaFor(run, signal)
     if (!this.#joined) await this.#join()
     const { after } = replica
+    if (after === null) await this.#arrived() // for asking anew ends the lease that it is of (L2)
     const answer = await this.#asking.ask(run, after)
     if (answer === undefined || 'wait' in answer) return answer?.wait ?? 'no-run'
     if (replica.after === after) await this.#work({ lease: answer.lease, run, replica }, signal)

@@ -10,8 +10,13 @@ export function request(state: Draft, event: EventOf<'request'>, effects: Effect
   const { volunteer, id, now, after } = event
   notePace(state, volunteer, event.tokensPerSecond)
   const round = goesOnAhead(state, volunteer, after) ? state.round + 1 : state.round
-  const held = state.leases.of(volunteer).find(([, lease]) => lease.round === round)
-  if (held && state.status === 'running') endLeases(state, [held[0]], 'released', effects) // L2
+  const lost = state.leases.of(volunteer).filter(([, lease]) => lease.round >= round) // L2
+  endLeases(
+    state,
+    lost.map(([id]) => id),
+    'released',
+    effects,
+  )
   const reason = refusalToLease(state, volunteer, round)
   if (reason !== null) {
     effects.push({ type: 'wait', volunteer, reason })

@@ -161,6 +161,33 @@ describe('leases', () => {
     expect(types(t.contribute(ann, lease))).toContain('accepted')
   })
 
+  it('[L2] asking again while the run is paused ends the lease: its place is free when the run goes on', () => {
+    const t = table({ replicas: 1, quorum: 1 })
+    t.join(ann, bob)
+    t.do('start')
+    const lost = t.request(ann)
+    t.do('pause')
+    expect(t.request(ann)).toBe('paused')
+    expect(t.state.leases.get(lost)).toBeUndefined()
+    t.do('resume')
+    expect(t.request(bob)).toMatch(/^lease/)
+  })
+
+  it('[L2] [L10] who asks for a lease of this round has lost the one that it had ahead', () => {
+    const t = table({ replicas: 1, quorum: 1, overlap: true })
+    t.join(ann)
+    t.do('start')
+    const first = t.request(ann)
+    const ahead = t.request(ann, first)
+    t.contribute(ann, first)
+    expect(t.state.phase).toBe('merging')
+    expect(t.request(ann)).toBe('contributed') // its page was loaded anew
+    expect(t.state.leases.get(ahead)).toBeUndefined()
+    t.merged()
+    expect(t.state.leases.countOf(2)).toBe(0)
+    expect(t.request(ann)).toMatch(/^lease/)
+  })
+
   it('[L3] a volunteer contributes once a round', () => {
     const t = table()
     t.join(ann, bob)

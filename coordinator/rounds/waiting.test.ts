@@ -200,6 +200,18 @@ describe('[L11] those who wait', () => {
     expect([...table.called]).toEqual([name(3)])
   })
 
+  it('are called to their own place when they were loaded anew in a pause', () => {
+    const table = crowd(1, 1)
+    table.send({ type: 'start' })
+    expect(table.answer()).toEqual([name(0)])
+    table.send({ type: 'pause' })
+    table.send({ type: 'disconnect', volunteer: name(0) })
+    table.send({ type: 'join', volunteer: name(0), tokensPerSecond: 100 })
+    expect(table.ask(name(0))).toBe(false)
+    table.send({ type: 'resume' })
+    expect(table.answer()).toEqual([name(0)])
+  })
+
   it('never wait beside a place that they may have, whatever happens', () => {
     for (let seed = 0; seed < 40; seed++) {
       const chance = new Chance(`waiting/${seed}`)
