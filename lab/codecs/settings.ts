@@ -63,7 +63,7 @@ export const FULL: Settings = {
 export const QUICK: Settings = {
   ...FULL,
   model: { vocabSize: 300, layers: 4, heads: 1, dModel: 16, headDim: 16, hidden: 64, sequenceLength: 16 },
-  innerSteps: 4,
+  innerSteps: 8,
   synchronisations: 2,
   batchSize: 4,
   warmSteps: 30,
