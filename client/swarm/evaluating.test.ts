@@ -119,6 +119,16 @@ describe('a tab', () => {
     expect(await evaluating.measureOne(here(1, 1))).toBe(true)
   })
 
+  it('V7 measures however slow it takes itself to be, once it has waited long enough', async () => {
+    const slow = { tokensPerSecond: 100 } // 6.8 s to a slice
+    grants.push(slice(1))
+    expect(await evaluating.measureOne(here(1, 1, slow))).toBe(false)
+    now += 67_000
+    expect(await evaluating.measureOne(here(1, 1, slow))).toBe(false)
+    now += 2_000
+    expect(await evaluating.measureOne(here(1, 1, slow))).toBe(true)
+  })
+
   it('V8 fetches the newest weights only while it waits, and loses no chance by not doing so', async () => {
     grants.push(slice(1))
     const busy = { waiting: false, trained: 1_000 }

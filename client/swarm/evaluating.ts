@@ -40,7 +40,7 @@ export class Evaluating {
   readonly #weights: GlobalWeights
   readonly #options: FetchOptions
   readonly #now: () => number
-  readonly #spare = new SpareTime()
+  readonly #spare: SpareTime
   /** Of the evaluation looked at last. */
   #current = ''
   #notBefore = 0
@@ -57,6 +57,7 @@ export class Evaluating {
     this.#weights = weights
     this.#options = options
     this.#now = now
+    this.#spare = new SpareTime(now)
   }
 
   /** The blobs in use: for BlobStore.prune. */

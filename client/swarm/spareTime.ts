@@ -5,12 +5,24 @@
 
 /** Of the time in inner steps that may go into evaluations, waiting not counted. */
 export const SHARE = 1 / 20
+/** Of the time since the last inner step, which a slice may take while there is nothing else to do. */
+export const IDLE_SHARE = 1 / 10
 /** A slice so short may always be measured while there is nothing else to do. */
 export const SHORT_SECONDS = 2
 
 export class SpareTime {
+  readonly #now: () => number
   /** Seconds of measuring that training waited for. */
   #taken = 0
+  /** Seconds in inner steps as last told, and since when it has been so many. */
+  #trained = 0
+  #since: number
+
+  /** `now` in milliseconds. */
+  constructor(now: () => number) {
+    this.#now = now
+    this.#since = now()
+  }
 
   /**
    * @param trained seconds in inner steps so far
@@ -20,9 +32,17 @@ export class SpareTime {
     return this.#taken + seconds <= SHARE * trained
   }
 
-  /** While waiting: what is begun has to end before the next lease can be taken, so it must not be long. */
+  /**
+   * While waiting: what is begun has to end before the next lease can be taken, so it must not be long. Who has waited
+   * for long may take longer: slow tabs are wanted too, and a speed may have been taken while the device was busy.
+   */
   allowsIdle(trained: number, seconds: number): boolean {
-    return seconds <= Math.max(SHORT_SECONDS, SHARE * trained)
+    if (trained !== this.#trained) {
+      this.#trained = trained
+      this.#since = this.#now()
+    }
+    const waited = (this.#now() - this.#since) / 1_000
+    return seconds <= Math.max(SHORT_SECONDS, SHARE * trained, IDLE_SHARE * waited)
   }
 
   took(seconds: number): void {

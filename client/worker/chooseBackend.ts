@@ -41,7 +41,7 @@ export interface ChoiceWorld {
 }
 
 /** Raised when the engine's speed or the format changes. */
-const STORAGE_PREFIX = 'potluck/backend/5/'
+const STORAGE_PREFIX = 'potluck/backend/6/'
 
 /** The same GPU, three times slower (274 against 889 ms a step of a small GPT on an integrated one, by DISCO). */
 const SECOND_TO_WEBGPU: Adapter = { usable: false, text: 'WebGPU works here and is faster' }

@@ -4,7 +4,7 @@
  * shared/engine/measure.ts, which the benchmark uses too.
  */
 import { type Backend, EngineError } from '../../shared/engine/engine.ts'
-import { type Measured, measureSteps, timedStep } from '../../shared/engine/measure.ts'
+import { type MeasureLimits, measureSteps, timedStep } from '../../shared/engine/measure.ts'
 import type { ModelConfig } from '../../shared/model/config.ts'
 import { parameterCount } from '../../shared/model/layout.ts'
 import { type RemoteEngine, startEngine } from './engineClient.ts'
@@ -13,8 +13,10 @@ import type { EngineNews } from './openEngine.ts'
 
 /** For all micro-batches together, the first step of each not counted. */
 const MEASURE_MS = 1_000
-/** Steps of the first micro-batch, not counted, in which JavaScript's compiler warms up. */
-const WARM_UPS = 3
+/** Of the first micro-batch, in which JavaScript's compiler warms up too. */
+const FIRST = { warmUps: 0, least: 4, most: 12, milliseconds: MEASURE_MS / 4 }
+/** Of every other. */
+const NEXT = { warmUps: 0, least: 1, most: 8, milliseconds: MEASURE_MS / 8 }
 /** No more tokens at once than this are tried: beyond it no device of ours was faster. */
 const MOST_TOKENS = 8_192
 /** A candidate that has shown no speed by then is given up. */
@@ -60,13 +62,13 @@ async function fastestOf(engine: RemoteEngine, fits: readonly Fit[]): Promise<Ba
   )
   if (least === undefined) throw new EngineError('engine/backend-missing', 'not even one sequence fits')
   const begin = performance.now()
-  const first = await speedOf(engine, least, WARM_UPS)
+  const first = await speedOf(engine, least, FIRST)
   const measured = [first]
   // The largest first, the others while there is time.
   for (const fit of larger.reverse()) {
     const expected = (2e3 * fit.microBatch * sequenceLength) / first.tokensPerSecond
     if (performance.now() - begin + expected > MEASURE_MS) continue
-    const next = await speedOf(engine, fit).catch((error: unknown) => outOfMemory(error))
+    const next = await speedOf(engine, fit, NEXT).catch((error: unknown) => outOfMemory(error))
     if (next === null) break // the engine is gone, what was measured before holds
     measured.push(next)
   }
@@ -87,16 +89,13 @@ function outOfMemory(error: unknown): null {
   throw error
 }
 
-async function speedOf(engine: RemoteEngine, fit: Fit, warmUps = 0): Promise<BackendSpeed> {
+/** By the fastest step: a device that does something else meanwhile must not pass for a slow one. */
+async function speedOf(engine: RemoteEngine, fit: Fit, limits: MeasureLimits): Promise<BackendSpeed> {
   const { microBatch } = fit
   const job = { batchSize: microBatch, totalSteps: 1_000, peakLearningRate: 1e-4 }
   const sequences = someSequences(engine.config, microBatch)
-  const limits = { warmUps, least: 1, most: 8, milliseconds: MEASURE_MS / 8 }
-  const { msPerStep }: Measured = await measureSteps(
-    (index) => timedStep(engine, job, sequences, index),
-    limits,
-  )
-  return { ...fit, tokensPerSecond: (1_000 * microBatch * engine.config.sequenceLength) / msPerStep }
+  const { msOfFastest } = await measureSteps((index) => timedStep(engine, job, sequences, index), limits)
+  return { ...fit, tokensPerSecond: (1_000 * microBatch * engine.config.sequenceLength) / msOfFastest }
 }
 
 /** Small, all different, and quick to make: only the time of the arithmetic matters. */
