@@ -56,8 +56,15 @@ export function tfjsContract(backend: Backend, wasmPaths: WasmPaths): void {
         return { numTensors, numBytes, pool: poolBytes() }
       }
       engine.setParameters(initialParameters(LEAST, 'memory'))
-      const early = await memoryAfter(10)
-      expect(await memoryAfter(STEPS[backend])).toEqual(early)
+      // Readings come by time, and where one falls decides how many small buffers are in use at once. So the pool may
+      // have grown once by the second turn, but not by every one.
+      let early = await memoryAfter(10)
+      let later = await memoryAfter(STEPS[backend])
+      for (let turn = 0; turn < 3 && later.pool > early.pool; turn++) {
+        early = later
+        later = await memoryAfter(STEPS[backend])
+      }
+      expect(later).toEqual(early)
       expect(early.numTensors).toBeGreaterThan(before.numTensors)
       engine.dispose()
       expect(tf.memory()).toMatchObject({ numTensors: before.numTensors, numBytes: before.numBytes })
