@@ -80,6 +80,7 @@ function here(newest: number, of: number | null, change: Partial<Circumstances> 
     },
     waiting: true,
     trained: 0,
+    idle: 0,
     tokensPerSecond: 10_000,
     signal: never,
     ...change,
@@ -120,13 +121,11 @@ describe('a tab', () => {
   })
 
   it('V7 measures however slow it takes itself to be, once it has waited long enough', async () => {
-    const slow = { tokensPerSecond: 100 } // 6.8 s to a slice
+    const slow = (idle: number) => here(1, 1, { idle, tokensPerSecond: 100 }) // 6.8 s to a slice
     grants.push(slice(1))
-    expect(await evaluating.measureOne(here(1, 1, slow))).toBe(false)
-    now += 67_000
-    expect(await evaluating.measureOne(here(1, 1, slow))).toBe(false)
-    now += 2_000
-    expect(await evaluating.measureOne(here(1, 1, slow))).toBe(true)
+    expect(await evaluating.measureOne(slow(0))).toBe(false)
+    expect(await evaluating.measureOne(slow(67))).toBe(false)
+    expect(await evaluating.measureOne(slow(69))).toBe(true)
   })
 
   it('V8 fetches the newest weights only while it waits, and loses no chance by not doing so', async () => {

@@ -26,6 +26,8 @@ export interface Circumstances {
   readonly waiting: boolean
   /** Seconds in inner steps so far. */
   readonly trained: number
+  /** Seconds since the last one. */
+  readonly idle: number
   /** In inner steps; 0 when unknown. */
   readonly tokensPerSecond: number
   readonly signal: AbortSignal
@@ -40,7 +42,7 @@ export class Evaluating {
   readonly #weights: GlobalWeights
   readonly #options: FetchOptions
   readonly #now: () => number
-  readonly #spare: SpareTime
+  readonly #spare = new SpareTime()
   /** Of the evaluation looked at last. */
   #current = ''
   #notBefore = 0
@@ -57,7 +59,6 @@ export class Evaluating {
     this.#weights = weights
     this.#options = options
     this.#now = now
-    this.#spare = new SpareTime(now)
   }
 
   /** The blobs in use: for BlobStore.prune. */
@@ -99,10 +100,10 @@ export class Evaluating {
     return true
   }
 
-  #maySpare({ waiting, trained, tokensPerSecond, model }: Circumstances): boolean {
+  #maySpare({ waiting, trained, idle, tokensPerSecond, model }: Circumstances): boolean {
     const tokens = Math.max(LIMITS.evaluation.sliceTokens, model.sequenceLength)
     const seconds = tokens / (FASTER * tokensPerSecond)
-    return waiting ? this.#spare.allowsIdle(trained, seconds) : this.#spare.allows(trained, seconds)
+    return waiting ? this.#spare.allowsIdle(trained, seconds, idle) : this.#spare.allows(trained, seconds)
   }
 
   /** The whole model, or null when it is not here and not to be fetched. */

@@ -17,6 +17,7 @@ import { fakeRun } from '../volunteer/fakes.ts'
 import { type SteadyEngine, startSteadyEngine } from '../worker/steadyEngine.ts'
 import { CorpusCache } from './corpusCache.ts'
 import { LocalReplica } from './localReplica.ts'
+import { wait } from './patience.ts'
 import { takeTurn } from './turn.ts'
 import { Utilisation } from './utilisation.ts'
 
@@ -92,6 +93,7 @@ async function table() {
     )
   const begin = async (weights: FragmentView[], anew: boolean) =>
     (await replica.prepare(weights, { anew, signal: never, onBytes: () => undefined }))()
+  const utilisation = new Utilisation()
   const turn = (
     one: Lease,
     opened: Promise<FragmentView[]>,
@@ -102,7 +104,7 @@ async function table() {
       run,
       replica,
       corpus: new SomeText(),
-      utilisation: new Utilisation(),
+      utilisation,
       signal: never,
       opened,
       onLoading: () => undefined,
@@ -110,7 +112,7 @@ async function table() {
       onWaiting: () => undefined,
       onTrained: () => undefined,
     })
-  return { replica, publish, begin, turn }
+  return { replica, publish, begin, turn, utilisation }
 }
 
 async function forgetMoments(): Promise<void> {
@@ -173,6 +175,16 @@ test('V2: what was trained while the bytes travelled is carried over to the new 
   const sent = CODECS.int8.decode(bytes, wanted.length)
   expect(apart(sent, wanted)).toBeLessThan(travelled / 100)
 }, 60_000)
+
+test('time is not spent in inner steps any more once they have failed', async () => {
+  const { turn, publish, utilisation } = await table()
+  await expect(turn(lease(1), publish(first.map(() => Number.NaN)))).rejects.toThrow('parameters')
+  const busy = utilisation.busySeconds
+  await wait(20, never)
+  expect(utilisation.busySeconds).toBe(busy)
+  expect(utilisation.idleSeconds).toBeGreaterThan(0)
+  await forgetMoments()
+})
 
 test('V3: a refused contribution takes its steps back everywhere, and its error feedback', async () => {
   const { turn, publish, begin, replica } = await table()

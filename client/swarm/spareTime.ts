@@ -11,18 +11,8 @@ export const IDLE_SHARE = 1 / 10
 export const SHORT_SECONDS = 2
 
 export class SpareTime {
-  readonly #now: () => number
   /** Seconds of measuring that training waited for. */
   #taken = 0
-  /** Seconds in inner steps as last told, and since when it has been so many. */
-  #trained = 0
-  #since: number
-
-  /** `now` in milliseconds. */
-  constructor(now: () => number) {
-    this.#now = now
-    this.#since = now()
-  }
 
   /**
    * @param trained seconds in inner steps so far
@@ -35,14 +25,10 @@ export class SpareTime {
   /**
    * While waiting: what is begun has to end before the next lease can be taken, so it must not be long. Who has waited
    * for long may take longer: slow tabs are wanted too, and a speed may have been taken while the device was busy.
+   * @param idle seconds since the last inner step
    */
-  allowsIdle(trained: number, seconds: number): boolean {
-    if (trained !== this.#trained) {
-      this.#trained = trained
-      this.#since = this.#now()
-    }
-    const waited = (this.#now() - this.#since) / 1_000
-    return seconds <= Math.max(SHORT_SECONDS, SHARE * trained, IDLE_SHARE * waited)
+  allowsIdle(trained: number, seconds: number, idle: number): boolean {
+    return seconds <= Math.max(SHORT_SECONDS, SHARE * trained, IDLE_SHARE * idle)
   }
 
   took(seconds: number): void {

@@ -284,7 +284,8 @@ class Swarm implements SwarmControls {
     if (run === null || engine === null || !connection?.connected || !this.#joined || this.#paused)
       return false
     const model = modelOf(run.config)
-    const time = { trained: this.#utilisation.busySeconds, tokensPerSecond: this.#speed() }
+    const { busySeconds: trained, idleSeconds: idle } = this.#utilisation
+    const time = { trained, idle, tokensPerSecond: this.#speed() }
     return this.#evaluating.measureOne({ run, model, engine, connection, waiting, ...time, signal })
   }
 

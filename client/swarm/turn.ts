@@ -65,7 +65,11 @@ async function train(parts: TurnParts, job: TrainJob, arrival: Arriving): Promis
     const before = done
     const progress = (p: TrainProgress) => onTraining(ofLease(before, p, job, config))
     utilisation.jobBegan()
-    const result = await arrival.during(replica.engine.train(restOf(job, done.steps, config), { progress }))
+    const training = arrival.during(replica.engine.train(restOf(job, done.steps, config), { progress }))
+    const result = await training.catch((error: unknown) => {
+      utilisation.jobEnded()
+      throw error
+    })
     utilisation.jobEnded(result.seconds)
     done = merged(before, result)
   }

@@ -30,6 +30,28 @@ describe('utilisation', () => {
     expect(utilisation.share).toBeCloseTo(11 / 14) // the job under way counts as it goes
   })
 
+  it('counts a job that failed by the clock, and nothing of what follows', () => {
+    const { utilisation, at } = meter()
+    utilisation.jobBegan()
+    at(6)
+    utilisation.jobEnded()
+    at(10)
+    expect(utilisation.busySeconds).toBe(6)
+    expect(utilisation.share).toBeCloseTo(0.6)
+  })
+
+  it('knows how long ago the last inner step was', () => {
+    const { utilisation, at } = meter()
+    at(3)
+    expect(utilisation.idleSeconds).toBe(3)
+    utilisation.jobBegan()
+    at(10)
+    expect(utilisation.idleSeconds).toBe(0)
+    utilisation.jobEnded(5)
+    at(14)
+    expect(utilisation.idleSeconds).toBe(4)
+  })
+
   it('leaves pauses out, in a job and between two', () => {
     const { utilisation, at } = meter()
     utilisation.jobBegan()

@@ -1,6 +1,8 @@
-/** The share of a visit that went into inner steps: from the first step on, pauses not counted. */
+/** The share of a visit that went into inner steps, from the first step on, pauses not counted; and how long ago the last was. */
 export class Utilisation {
   readonly #now: () => number
+  /** When the last job ended; before there was one, when the visit began. */
+  #idleSince: number
   #began: number | null = null
   /** Milliseconds in inner steps of jobs that have ended. */
   #busy = 0
@@ -11,6 +13,7 @@ export class Utilisation {
   /** `now` in milliseconds. */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now
+    this.#idleSince = now()
   }
 
   jobBegan(): void {
@@ -18,10 +21,11 @@ export class Utilisation {
     this.#job = { at: this.#now(), pausedBefore: this.#pausedSoFar() }
   }
 
-  /** `seconds`: in inner steps, as the engine counts them. */
-  jobEnded(seconds: number): void {
+  /** `seconds`: in inner steps, as the engine counts them; when it has failed, as the clock does. */
+  jobEnded(seconds = this.#busyInJob() / 1_000): void {
     this.#busy += seconds * 1_000
     this.#job = null
+    this.#idleSince = this.#now()
   }
 
   paused(): void {
@@ -36,6 +40,11 @@ export class Utilisation {
   /** In inner steps so far. */
   get busySeconds(): number {
     return (this.#busy + this.#busyInJob()) / 1_000
+  }
+
+  /** Since the last inner step, or since the visit began. */
+  get idleSeconds(): number {
+    return this.#job === null ? (this.#now() - this.#idleSince) / 1_000 : 0
   }
 
   /** 0 to 1; null before the first step. */

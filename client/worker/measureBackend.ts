@@ -11,10 +11,7 @@ import { type RemoteEngine, startEngine } from './engineClient.ts'
 import type { Fit } from './fit.ts'
 import type { EngineNews } from './openEngine.ts'
 
-/**
- * Of the first micro-batch. The browser's compilers warm up meanwhile: on two cores at once with another tab the eighth
- * step of `nano` was the first that took a third of the second's time.
- */
+/** Of the first micro-batch. Browsers compile meanwhile: on two cores `nano` was three times faster ten steps later. */
 const FIRST = { warmUps: 0, least: 4, most: 16, milliseconds: 1_000 }
 /** Of every other. */
 const NEXT = { warmUps: 0, least: 1, most: 8, milliseconds: 125 }
